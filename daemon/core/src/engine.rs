@@ -1,0 +1,284 @@
+//! The table of jobs and every transition in it.
+//!
+//! ```text
+//!                    Accepted           thread free          sure enough
+//! Arrived ─▶ Accepting ─────▶ Waiting ─────────────▶ Running ─────────────▶ Finishing ─Finished─▶ gone, its rows in
+//!    │                          │ deadline              │ doubtful              ▲                  the outbox until
+//!    │ unanswerable,            └────────────┐          ▼                       │                  they are confirmed
+//!    │ shed, id reused                       │        Asking ───────────────────┤
+//!    └───────▶ Finishing (refusal)           └──────────────────────────────────┘
+//! ```
+//!
+//! A repetition of a finished job goes through `Repeating`; one of an active job joins it.
+
+mod arriving;
+mod judging;
+mod storing;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    Action, Input, Note, OutboxRow, Outcome, Source, Timing,
+    escalation::{
+        breaker::Breaker,
+        decide::{Decision, Observation, Policy, Reason},
+    },
+    job::{AckTicket, Digest, Failure, JobId, Key, ModelId, Privacy, ProviderId},
+    outbox::Outbox,
+    queue::ModelQueue,
+    seen::Seen,
+    tally::Tally,
+    time::{Moment, Span},
+};
+
+/// What happens to a job that finds its model's queue full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is refused with `job/shed` (a more important one takes the place of the least important).
+    Shed,
+    /// It takes the place of the oldest waiting one: right for frames of a live source.
+    NewestWins,
+}
+
+/// What the engine must know of a model.
+#[derive(Clone, Debug)]
+pub struct ModelRules {
+    pub workers: usize,
+    pub queue: usize,
+    pub when_full: WhenFull,
+    /// For jobs that bring none.
+    pub deadline: Span,
+    pub policy: Policy,
+}
+
+/// What the engine must know of a provider.
+#[derive(Clone, Debug)]
+pub struct ProviderRules {
+    pub timeout: Span,
+}
+
+#[derive(Debug)]
+struct Job {
+    id: JobId,
+    digest: Digest,
+    model: Option<ModelId>,
+    privacy: Privacy,
+    priority: u8,
+    arrived: Moment,
+    deadline_at: Moment,
+    whole: Span,
+    stage: Stage,
+    /// When this job must be looked at again.
+    wake: Moment,
+    acks: Vec<AckTicket>,
+    /// Arrivals of the same job that want their own answer when it is there.
+    repeats: Vec<Key>,
+    /// A caller waits on the line and nothing has promised durability yet.
+    may_bounce: bool,
+    timing: Timing,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Accepting,
+    Waiting,
+    Running,
+    Asking { provider: ProviderId, asked: usize, seen: Observation, decision: Decision },
+    Finishing { outcome: Arc<Outcome> },
+    Refusing { failure: Arc<Failure> },
+    Repeating,
+}
+
+struct Provider {
+    rules: ProviderRules,
+    breaker: Breaker,
+    calls: usize,
+}
+
+/// The decider. Single-threaded, deterministic.
+pub struct Engine {
+    jobs: BTreeMap<Key, Job>,
+    timers: BTreeSet<(Moment, Key)>,
+    models: Vec<ModelQueue>,
+    providers: Vec<Provider>,
+    seen: Seen,
+    outbox: Outbox,
+    tally: Tally,
+    draining: bool,
+}
+
+impl Engine {
+    pub fn new(models: Vec<ModelRules>, providers: Vec<ProviderRules>) -> Self {
+        Self {
+            jobs: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            models: models.into_iter().map(ModelQueue::new).collect(),
+            providers: providers
+                .into_iter()
+                .map(|rules| Provider { rules, breaker: Breaker::default(), calls: 0 })
+                .collect(),
+            seen: Seen::default(),
+            outbox: Outbox::default(),
+            tally: Tally::default(),
+            draining: false,
+        }
+    }
+
+    pub const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    pub fn outbox_rows(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Does this provider's breaker let requests pass now?
+    pub fn provider_admits(&self, provider: ProviderId, now: Moment) -> bool {
+        self.providers[provider.0].breaker.would_admit(now)
+    }
+
+    /// Nothing is under way, and everything deliverable is delivered.
+    pub fn idle(&self) -> bool {
+        self.jobs.is_empty() && self.outbox.settled()
+    }
+
+    /// Call [`Self::step`] at this moment at the latest.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let job = self.timers.first().map(|(at, _)| *at);
+        [job, self.outbox.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Takes one input and appends what to do. Actions are to be performed in order.
+    pub fn step(&mut self, now: Moment, input: Input, out: &mut Vec<Action>) {
+        match input {
+            Input::Recovered { jobs, rows, seen } => self.recovered(now, jobs, &rows, seen),
+            Input::Arrived(arrival) => self.arrived(now, arrival, out),
+            Input::Accepted { key } => self.accepted(now, key, out),
+            Input::Finished { key, rows } => self.finished(key, &rows, out),
+            Input::Repeated { key, rows } => self.repeated(key, &rows, out),
+            Input::NothingToRepeat { key } => self.nothing_to_repeat(key, out),
+            Input::StoreFailed { key, why } => self.store_failed(now, key, why, out),
+            Input::Inferred { key, model, result, prepare, infer } => {
+                self.models[model.0].in_hand -= 1;
+                self.inferred(now, key, result, prepare, infer, out);
+            }
+            Input::ProviderAnswered { key, provider, timeout, took, result } => {
+                self.provider_answered(now, key, provider, timeout, took, result, out);
+            }
+            Input::LinkUp { transport, epoch } => self.outbox.link_up(transport, epoch),
+            Input::LinkDown { transport } => self.outbox.link_down(transport),
+            Input::Confirmed { transport, row, epoch } => match self.outbox.take(transport, row, epoch) {
+                Ok(job) => self.row_gone(row, job, out),
+                Err(()) => out.push(Action::Note(Note::StaleConfirm { row })),
+            },
+            Input::Undeliverable { transport, row, epoch } => {
+                if let Ok(job) = self.outbox.take(transport, row, epoch) {
+                    self.tally.undeliverable += 1;
+                    out.push(Action::Note(Note::Undeliverable { row }));
+                    self.row_gone(row, job, out);
+                }
+            }
+            Input::Rejected { transport, row, epoch } => self.outbox.put_back(transport, row, epoch, now),
+            Input::Tick => {}
+            Input::Drain => self.draining = true,
+        }
+        self.fire_timers(now, out);
+        self.dispatch(now, out);
+        while let Some((transport, row, epoch)) = self.outbox.next(now) {
+            out.push(Action::Deliver { transport, row, epoch });
+        }
+    }
+
+    fn fire_timers(&mut self, now: Moment, out: &mut Vec<Action>) {
+        while let Some((at, key)) = self.timers.first().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.remove(&(at, key));
+            let Some(job) = self.jobs.get_mut(&key) else { continue };
+            job.wake = FAR;
+            match &job.stage {
+                Stage::Accepting => out.push(Action::Accept { key, deadline_at: job.deadline_at }),
+                Stage::Finishing { outcome } => out.push(Action::Finish { key, outcome: outcome.clone() }),
+                Stage::Refusing { failure } => out.push(Action::Refuse { key, failure: failure.clone() }),
+                Stage::Repeating => out.push(Action::Repeat { key, id: job.id.clone() }),
+                Stage::Waiting | Stage::Running => self.fail(now, key, expired(), out),
+                Stage::Asking { .. } => self.provider_late(now, key, out),
+            }
+        }
+    }
+
+    /// The patience with a provider is over: the local answer goes out, the provider's is not waited for.
+    pub(super) fn provider_late(&mut self, now: Moment, key: Key, out: &mut Vec<Action>) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let Stage::Asking { seen, decision, .. } = std::mem::replace(&mut job.stage, Stage::Running) else { return };
+        match seen {
+            Observation::Malformed(why) => self.fail(now, key, Failure::new("model/invalid-output", why), out),
+            _ => self.answer(now, key, Source::Local, Reason::LocalUncertifiedDeadline, &decision, out),
+        }
+    }
+
+    fn dispatch(&mut self, now: Moment, out: &mut Vec<Action>) {
+        for (index, queue) in self.models.iter_mut().enumerate() {
+            while let Some(key) = queue.next() {
+                let Some(job) = self.jobs.get_mut(&key) else { continue };
+                job.stage = Stage::Running;
+                job.timing.queue = now.since(job.arrived);
+                self.tally.waiting -= 1;
+                self.tally.running += 1;
+                out.push(Action::Infer { key, model: ModelId(index) });
+            }
+        }
+    }
+
+    fn add_row(&mut self, row: &OutboxRow) {
+        if let Some(id) = &row.job {
+            self.seen.row_added(id);
+        }
+        self.outbox.insert(row);
+    }
+
+    fn row_gone(&mut self, row: crate::job::RowId, job: Option<JobId>, out: &mut Vec<Action>) {
+        if let Some(id) = job {
+            self.seen.row_confirmed(&id);
+        }
+        out.push(Action::Confirm { row });
+    }
+
+    fn insert(&mut self, key: Key, job: Job) {
+        if job.wake != FAR {
+            self.timers.insert((job.wake, key));
+        }
+        self.jobs.insert(key, job);
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Job> {
+        let job = self.jobs.remove(&key)?;
+        self.timers.remove(&(job.wake, key));
+        Some(job)
+    }
+
+    fn set_wake(&mut self, key: Key, at: Moment) {
+        let Some(job) = self.jobs.get_mut(&key) else { return };
+        self.timers.remove(&(job.wake, key));
+        job.wake = at;
+        if at != FAR {
+            self.timers.insert((at, key));
+        }
+    }
+}
+
+/// No wake-up at all.
+const FAR: Moment = Moment::from_micros(u64::MAX);
+const EXPIRED: &str = "job/expired";
+
+fn expired() -> Failure {
+    Failure::new(EXPIRED, "the deadline passed before there was an answer")
+}
+
+fn shed() -> Failure {
+    Failure::new("job/shed", "too many jobs wait for this model; this one had to go")
+}

@@ -1,0 +1,192 @@
+//! Picket's decisions, and nothing else: no I/O, no clock, no randomness, no async.
+//!
+//! The daemon tells the [`engine::Engine`] what happened as an [`Input`] together with the present [`time::Moment`]; the
+//! engine answers with [`Action`]s. The daemon performs them and reports back with further inputs. Whoever replays the
+//! same inputs gets the same actions, which is how `tests/sim.rs` checks the invariants over many thousands of schedules.
+//!
+//! ```text
+//!             Input                              Action
+//! transport ──Arrived────────▶ ┌────────┐ ──Accept──────────▶ store
+//! store     ──Accepted───────▶ │        │ ──Ack─────────────▶ transport
+//!                              │ engine │ ──Infer───────────▶ inference
+//! inference ──Inferred───────▶ │        │ ──Ask─────────────▶ provider
+//! provider  ──ProviderAnswered▶│        │ ──Finish──────────▶ store
+//! store     ──Finished───────▶ │        │ ──Deliver─────────▶ transport
+//! transport ──Confirmed──────▶ └────────┘ ──Confirm─────────▶ store
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod engine;
+pub mod escalation;
+pub mod job;
+pub mod limits;
+mod outbox;
+mod queue;
+mod seen;
+pub mod tally;
+pub mod time;
+
+use std::sync::Arc;
+
+use escalation::decide::{Evidence, Observation, Reason};
+use job::{AckTicket, Arrival, Digest, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, StoredJob, TransportId};
+use time::{Moment, Span};
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// First input of a process: what the store still holds.
+    Recovered { jobs: Vec<StoredJob>, rows: Vec<OutboxRow>, seen: Vec<(JobId, Digest)> },
+    /// A transport received a job, or something that wanted to be one.
+    Arrived(Arrival),
+    /// The accepting transaction is durable.
+    Accepted { key: Key },
+    /// The finishing transaction is durable (also that of a refusal); these rows now wait for delivery.
+    Finished { key: Key, rows: Vec<OutboxRow> },
+    /// The stored result of `key`'s job id was put into the outbox again.
+    Repeated { key: Key, rows: Vec<OutboxRow> },
+    /// There is no stored result any more.
+    NothingToRepeat { key: Key },
+    /// The store could not do what it was asked for `key`; nothing has changed there.
+    StoreFailed { key: Key, why: StoreFault },
+    /// An inference thread is done with `key`.
+    Inferred { key: Key, model: ModelId, result: Result<Observation, Failure>, prepare: Span, infer: Span },
+    /// A provider call ended; `timeout` is the patience that the call was given.
+    ProviderAnswered { key: Key, provider: ProviderId, timeout: Span, took: Span, result: Result<(), ProviderFault> },
+    /// A transport can deliver from now on.
+    LinkUp { transport: TransportId, epoch: Epoch },
+    /// It can no more; what was not confirmed will be sent again.
+    LinkDown { transport: TransportId },
+    /// The receiver took this row, on this connection.
+    Confirmed { transport: TransportId, row: RowId, epoch: Epoch },
+    /// The receiver refused this row for now; it stays.
+    Rejected { transport: TransportId, row: RowId, epoch: Epoch },
+    /// Nobody will ever take this row (its caller has hung up); dropped and counted.
+    Undeliverable { transport: TransportId, row: RowId, epoch: Epoch },
+    /// Only time has passed.
+    Tick,
+    /// No new jobs from now on; finish what is there.
+    Drain,
+}
+
+/// Something to do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Make the job durable (I1); answer with `Accepted` or `StoreFailed`.
+    Accept { key: Key, deadline_at: Moment },
+    /// Let the acknowledgement of an arrival leave.
+    Ack { ticket: AckTicket },
+    /// Decode, prepare, run, conclude on an inference thread; answer with `Inferred`.
+    Infer { key: Key, model: ModelId },
+    /// Ask a provider; answer with `ProviderAnswered` after at most `timeout`.
+    Ask { key: Key, model: ModelId, provider: ProviderId, timeout: Span },
+    /// Result and job-done in one transaction (I2); answer with `Finished` or `StoreFailed`.
+    Finish { key: Key, outcome: Arc<Outcome> },
+    /// A dead letter for a job that was never accepted, durable; answer with `Finished` or `StoreFailed`.
+    Refuse { key: Key, failure: Arc<Failure> },
+    /// Put the stored result of this id into the outbox once more, addressed to `key`.
+    Repeat { key: Key, id: JobId },
+    /// Answer a waiting caller at once and without the store, which is what failed.
+    Bounce { key: Key, failure: Failure },
+    /// Hand a row to its transport.
+    Deliver { transport: TransportId, row: RowId, epoch: Epoch },
+    /// Remove a row from the outbox.
+    Confirm { row: RowId },
+    /// Nobody needs the request of this key any more.
+    Forget { key: Key },
+    /// Something that an operator wants to know.
+    Note(Note),
+}
+
+/// A row of the outbox as the engine sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxRow {
+    pub row: RowId,
+    pub transport: TransportId,
+    /// The job whose result this is; `None` for dead letters and other notices.
+    pub job: Option<JobId>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Answered(Answer),
+    Failed(Failure, Timing),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub source: Source,
+    pub certified: bool,
+    pub reason: Reason,
+    pub evidence: Evidence,
+    pub timing: Timing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Local,
+    Provider(ProviderId),
+}
+
+/// Where a job's time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Arrival to the start of preparation, without what follows.
+    pub queue: Span,
+    pub prepare: Span,
+    pub infer: Span,
+    pub provider: Option<Span>,
+    pub total: Span,
+}
+
+/// Why a provider gave no usable answer; all the engine needs to know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderFault {
+    Unreachable,
+    Refused,
+    TooSlow,
+    BadAnswer,
+}
+
+impl ProviderFault {
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unreachable => "provider/unreachable",
+            Self::Refused => "provider/refused",
+            Self::TooSlow => "provider/timeout",
+            Self::BadAnswer => "provider/bad-answer",
+        }
+    }
+}
+
+/// Why the store did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFault {
+    /// No room: nothing is acknowledged until there is.
+    Full,
+    /// It did not answer, or its own queue was full.
+    Unavailable,
+}
+
+impl StoreFault {
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Full => "store/full",
+            Self::Unavailable => "store/unavailable",
+        }
+    }
+}
+
+/// Events for operators: one line in the log, one counter, some on `P/event`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    Duplicate { id: JobId },
+    StaleConfirm { row: RowId },
+    Undeliverable { row: RowId },
+    StoreFailed(StoreFault),
+    ProviderFailed { provider: ProviderId, fault: ProviderFault },
+    BreakerTripped { provider: ProviderId },
+    BreakerClosed { provider: ProviderId },
+}

@@ -1,0 +1,75 @@
+//! Every number that bounds a queue, a table or a wait. A queue that is not here does not exist (I8).
+
+use crate::time::Span;
+
+/// Job ids that are remembered for deduplication; the oldest goes first.
+pub const SEEN_IDS: usize = 65_536;
+/// Finished results that are kept for repetition, of those ids; the oldest goes first.
+pub const KEPT_RESULTS: usize = 4_096;
+/// Bytes of finished results that are kept for repetition.
+pub const KEPT_RESULT_BYTES: usize = 32 << 20;
+/// Result rows that may be at a transport without its confirmation.
+pub const DELIVERY_WINDOW: usize = 256;
+/// Result rows that may wait for delivery before new jobs are refused.
+pub const OUTBOX_ROWS: usize = 100_000;
+/// Inputs that may wait for the run loop.
+pub const INBOX: usize = 4_096;
+/// Inputs that the run loop takes in one go before it acts.
+pub const INBOX_BURST: usize = 64;
+/// Jobs handed to an inference pool ahead of a free worker, so that a worker never waits for the loop.
+/// Models with `when_full = "newest-wins"` get none: a frame that is handed over can no longer be replaced.
+pub const PREFETCH_PER_WORKER: usize = 8;
+/// Inference threads of one model.
+pub const WORKERS_PER_MODEL: usize = 64;
+/// Default number of jobs that wait for one model.
+pub const MODEL_QUEUE: usize = 64;
+/// Most jobs that a configuration may let wait for one model.
+pub const MODEL_QUEUE_MAX: usize = 65_536;
+/// Models of one daemon.
+pub const MODELS: usize = 64;
+/// Plans that one model keeps compiled, one per input shape.
+pub const PLANS_PER_MODEL: usize = 4;
+/// Requests under way at one provider.
+pub const PROVIDER_CALLS: usize = 8;
+/// Requests waiting for a place at one provider; what is beyond gets the local answer at once.
+pub const PROVIDER_QUEUE: usize = 64;
+/// Default deadline of a job that brings none, and that its model gives none.
+pub const DEADLINE: Span = Span::from_millis(30_000);
+/// Longest deadline that a job may ask for.
+pub const DEADLINE_MAX: Span = Span::from_millis(24 * 3_600_000);
+/// The provider is given up this long before the job's deadline, so that the local answer still arrives in time …
+pub const ANSWER_MARGIN: Span = Span::from_millis(20);
+/// … or this part of the whole deadline, whichever is smaller.
+pub const ANSWER_MARGIN_DIVISOR: u64 = 10;
+/// Wait before a store operation that failed is tried again.
+pub const STORE_RETRY: Span = Span::from_millis(250);
+/// Wait before a row that the broker refused is sent again.
+pub const REJECTED_ROW_RETRY: Span = Span::from_millis(1_000);
+/// Bytes of a job id.
+pub const JOB_ID_BYTES: usize = 128;
+/// Bytes of the input that a dead letter shows.
+pub const DEAD_LETTER_BYTES: usize = 256;
+/// Default for the largest message in or out.
+pub const MAX_PACKET_BYTES: usize = 1 << 20;
+/// Largest HTTP body.
+pub const MAX_BODY_BYTES: usize = 64 << 20;
+/// Largest answer that a provider may give.
+pub const MAX_PROVIDER_BYTES: usize = 1 << 20;
+/// Largest model file.
+pub const MAX_MODEL_BYTES: u64 = 512 << 20;
+/// Most elements of one tensor.
+pub const MAX_TENSOR_ELEMENTS: usize = 64 << 20;
+/// Acks that one connection may hold back at once; advertised to the broker as Receive Maximum.
+pub const UNACKED_ARRIVALS: u16 = 1_024;
+/// Requests queued in the MQTT client library: a delivery window, an ack for each held arrival, and state messages.
+pub const LINK_REQUESTS: usize = DELIVERY_WINDOW + UNACKED_ARRIVALS as usize + 64;
+/// Deferred announcements (state, events) while a link is down; the oldest goes first.
+pub const ANNOUNCEMENTS: usize = 64;
+/// HTTP requests waiting for their answer.
+pub const HTTP_WAITERS: usize = 1_024;
+/// Provider failures in a row that trip its breaker.
+pub const BREAKER_FAILURES: u32 = 3;
+/// First wait of a tripped breaker before it probes; doubles up to the maximum.
+pub const BREAKER_COOLDOWN: Span = Span::from_millis(500);
+/// Longest wait of a tripped breaker.
+pub const BREAKER_COOLDOWN_MAX: Span = Span::from_millis(30_000);

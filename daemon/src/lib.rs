@@ -1,0 +1,1 @@
+use tract_onnx as _;
