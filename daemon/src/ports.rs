@@ -1,0 +1,348 @@
+//! The four ports of the house, and what passes through them.
+//!
+//! A [`Transport`] brings [`Request`]s and takes [`Message`]s, a [`Store`] keeps both, a [`Backend`] makes [`Runner`]s of
+//! model bytes, a [`Provider`] answers what the local model could not. None of them knows another one; `run.rs` stands
+//! between any two.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use picket_core::{
+    Input, OutboxRow, ProviderFault, StoreFault,
+    job::{AckTicket, Digest, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, StoredJob, TransportId},
+    time::{Moment, Span},
+};
+use tokio::sync::mpsc;
+
+use crate::tensor::{Dtype, Tensor};
+
+/// What the run loop hears.
+#[derive(Debug)]
+pub enum Event {
+    /// A transport received something that is, or wanted to be, a job.
+    Job(Box<Request>),
+    /// An inference thread is done.
+    Inferred { key: Key, model: ModelId, result: Result<Inferred, Failure>, prepare: Span, infer: Span },
+    /// A provider call is over.
+    Upstream {
+        key: Key,
+        provider: ProviderId,
+        timeout: Span,
+        took: Span,
+        result: Result<Upstream, (ProviderFault, String)>,
+    },
+    /// Anything that the core can be told as it is.
+    Core(Input),
+    /// The face of the daemon is asked how it does.
+    Status(tokio::sync::oneshot::Sender<crate::telemetry::Status>),
+}
+
+pub type Inbox = mpsc::Sender<Event>;
+
+// === Transport ===
+
+/// A job as a transport hands it in.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub ticket: Option<AckTicket>,
+    /// Name of the model that shall answer.
+    pub model: Arc<str>,
+    /// The user's job id; `None` when the transport has nothing to make one from.
+    pub id: Option<JobId>,
+    /// Set when the transport knows already that this cannot be answered.
+    pub fault: Option<Failure>,
+    pub deadline: Option<Span>,
+    pub priority: u8,
+    /// `None` takes the configured default class.
+    pub privacy: Option<Privacy>,
+    pub content: Content,
+    pub reply: Reply,
+    /// A caller waits on the line: a repetition wants an answer of its own.
+    pub answer_repeats: bool,
+}
+
+/// The bytes of a job, undecoded: decoding happens on the model's own threads.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A raw little-endian tensor for the model's first input; dtype and shape where they differ from the bundle's.
+    Raw { bytes: Bytes, dtype: Option<Dtype>, shape: Option<Vec<usize>> },
+    /// An Open Inference Protocol request; `binary` holds the tensors of the binary extension, back to back.
+    Oip { json: Bytes, binary: Bytes },
+}
+
+impl Content {
+    /// The payload as it came, for digests and dead letters.
+    pub const fn parts(&self) -> (&Bytes, Option<&Bytes>) {
+        match self {
+            Self::Raw { bytes, .. } => (bytes, None),
+            Self::Oip { json, binary } => (json, Some(binary)),
+        }
+    }
+}
+
+/// Where the answer goes, and in which form.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub to: Address,
+    pub face: Face,
+}
+
+/// A place that one transport can deliver to. Survives a restart where the transport's addresses do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub transport: TransportId,
+    /// A topic for MQTT; the number of the waiting request for HTTP.
+    pub to: Arc<str>,
+    pub correlation: Option<Bytes>,
+}
+
+/// The form of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// The result document of MQTT; output tensors only when asked for.
+    Message { outputs: bool },
+    /// An Open Inference Protocol response with the decision in its parameters.
+    Oip { outputs: OutputForm },
+}
+
+/// Which outputs an Open Inference Protocol response carries, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputForm {
+    /// Binary unless the entry says otherwise (`binary_data_output` of the request).
+    pub binary_by_default: bool,
+    /// Requested outputs with their own wish; empty: all of the model's.
+    pub requested: Vec<(String, Option<bool>)>,
+}
+
+/// One message on its way out; the stored bytes are what is sent, always (I2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub to: Address,
+    pub payload: Bytes,
+    /// Length of the JSON part when tensors follow it (binary extension).
+    pub json_len: Option<usize>,
+    /// Error code, when this is an error.
+    pub code: Option<Arc<str>>,
+    /// The job whose result this is; `None` for dead letters.
+    pub job: Option<JobId>,
+}
+
+/// A running transport, seen from the run loop. No method waits.
+pub trait Transport: Send {
+    /// Hands over a row. The transport answers with `Confirmed`, `Rejected`, `Undeliverable` or `LinkDown`.
+    fn deliver(&mut self, row: RowId, epoch: Epoch, message: Arc<Message>);
+
+    /// Lets the acknowledgement of an arrival leave, in order of receipt; drops it when the connection is another one.
+    fn ack(&mut self, ticket: AckTicket);
+
+    /// Answers a waiting caller directly: the store cannot.
+    fn bounce(&mut self, _to: &Address, _failure: &Failure) {}
+
+    /// Publishes something about this daemon (state, events), where the transport has a place for that.
+    fn announce(&mut self, _what: Announcement) {}
+
+    /// Where dead letters go, where the transport has a place for that.
+    fn dead_letters(&self) -> Option<Address> {
+        None
+    }
+
+    /// Largest payload that can leave.
+    fn max_payload(&self) -> usize;
+
+    /// No new jobs, please.
+    fn stop_intake(&mut self) {}
+
+    /// Says good-bye and ends; resolves when everything handed over before has left, or cannot.
+    fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// What a transport may tell the world about this daemon.
+#[derive(Clone, Debug)]
+pub enum Announcement {
+    /// Retained: `online` with models, `stopped`.
+    State(serde_json::Value),
+    /// Retained: counters of everything that was ever dropped.
+    Loss(serde_json::Value),
+    Event(serde_json::Value),
+}
+
+// === Store ===
+
+/// One change of the store. What is listed together in [`Store::transact`] becomes durable together, each entry whole or
+/// not at all.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Job row and seen row (I1).
+    Accept { job: StoredJob, request: Arc<Request> },
+    /// Result rows, kept result, job done: one transaction (I2).
+    Finish { key: Key, id: JobId, digest: Digest, messages: Vec<Message> },
+    /// Rows for a job that was never accepted.
+    Refuse { key: Key, messages: Vec<Message> },
+    /// The kept result of `id` once more, to another address.
+    Repeat { key: Key, id: JobId, to: Address },
+    /// An outbox row goes (I3).
+    Confirm { row: RowId },
+}
+
+/// What became of one [`Write`], in the order of the writes.
+#[derive(Clone, Debug)]
+pub enum Written {
+    Accepted { key: Key },
+    Finished { key: Key, rows: Vec<OutboxRow> },
+    Repeated { key: Key, rows: Vec<OutboxRow> },
+    NothingToRepeat { key: Key },
+    Confirmed,
+    Failed { key: Key, why: StoreFault },
+}
+
+/// What a store held when it was opened.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    pub jobs: Vec<(StoredJob, Arc<Request>)>,
+    pub rows: Vec<OutboxRow>,
+    pub seen: Vec<(JobId, Digest)>,
+}
+
+/// Jobs, results, outbox. Called from one place only.
+pub trait Store: Send {
+    fn recover(&mut self) -> Recovered;
+    fn transact(&mut self, writes: Vec<Write>) -> Vec<Written>;
+    fn row(&self, row: RowId) -> Option<Arc<Message>>;
+    fn bytes(&self) -> usize;
+}
+
+// === Inference ===
+
+/// One input or output of a model; `None` is a dimension that the job decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<Option<usize>>,
+}
+
+impl TensorSpec {
+    pub fn accepts(&self, shape: &[usize]) -> bool {
+        self.shape.len() == shape.len()
+            && self.shape.iter().zip(shape).all(|(want, got)| want.is_none_or(|w| w == *got))
+    }
+
+    /// `1x64 FP32`; a free dimension is `?`.
+    pub fn kind(&self) -> String {
+        if self.shape.is_empty() {
+            return format!("scalar {}", self.dtype);
+        }
+        let dims: Vec<String> =
+            self.shape.iter().map(|d| d.map_or_else(|| "?".to_owned(), |n| n.to_string())).collect();
+        format!("{} {}", dims.join("x"), self.dtype)
+    }
+}
+
+/// What a model takes and gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    pub inputs: Vec<TensorSpec>,
+    pub outputs: Vec<TensorSpec>,
+}
+
+/// Why a model does not load or does not run.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BackendError {
+    #[error("{0}")]
+    Unsupported(String),
+    #[error("{0}")]
+    Broken(String),
+    #[error("{0}")]
+    Run(String),
+}
+
+/// Makes runnable models of bytes.
+pub trait Backend: Sync {
+    /// The backend's name in a bundle.
+    fn name(&self) -> &'static str;
+
+    /// Parses and optimises. `shapes` fixes the inputs' shapes where the model leaves them open.
+    ///
+    /// # Errors
+    /// The bytes are no model, or use something that this backend cannot do right.
+    fn load(&self, model: &[u8], shapes: Option<&[Vec<usize>]>) -> Result<Arc<dyn Model>, BackendError>;
+}
+
+/// A loaded model, shared by its threads.
+pub trait Model: Send + Sync {
+    fn signature(&self) -> &Signature;
+
+    /// A runner for one thread.
+    ///
+    /// # Errors
+    /// The model cannot be instantiated.
+    fn runner(&self) -> Result<Box<dyn Runner>, BackendError>;
+}
+
+/// A model in the hands of one thread.
+pub trait Runner {
+    /// `inputs` in the signature's order, checked against it. Outputs come in the signature's order.
+    ///
+    /// # Errors
+    /// The backend failed; the runner stays usable.
+    fn run(&mut self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, BackendError>;
+}
+
+/// What an inference thread made of a job.
+#[derive(Clone, Debug)]
+pub struct Inferred {
+    pub observation: picket_core::escalation::decide::Observation,
+    pub outputs: Vec<Tensor>,
+}
+
+// === Provider ===
+
+/// A doubtful job, for somebody who knows better.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub id: JobId,
+    /// The job's input as it came, named and shaped by the bundle.
+    pub inputs: Vec<Tensor>,
+    /// Class names, in the order of the local model's scores.
+    pub labels: Arc<[String]>,
+    pub timeout: Span,
+}
+
+/// A provider's usable answer.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Index among the question's labels.
+    pub index: usize,
+    pub confidence: Option<f32>,
+    pub outputs: Vec<Tensor>,
+    /// Model name and version as the provider states them.
+    pub model: String,
+}
+
+pub type Asking = Pin<Box<dyn Future<Output = Result<Upstream, (ProviderFault, String)>> + Send>>;
+
+/// A bigger model somewhere else.
+pub trait Provider: Send + Sync {
+    /// Ends within the question's timeout. The error text is for the log.
+    fn ask(&self, question: Question) -> Asking;
+}
+
+/// The daemon's clock: moments since its start. The core gets its time from here and from nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: std::time::Instant,
+}
+
+impl Clock {
+    pub fn start() -> Self {
+        Self { start: std::time::Instant::now() }
+    }
+
+    pub fn now(&self) -> Moment {
+        Moment::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub fn instant(&self, moment: Moment) -> std::time::Instant {
+        self.start + std::time::Duration::from_micros(moment.as_micros())
+    }
+}
