@@ -276,7 +276,7 @@ pub trait Model: Send + Sync {
     ///
     /// # Errors
     /// The model cannot be instantiated.
-    fn runner(&self) -> Result<Box<dyn Runner>, BackendError>;
+    fn runner(self: Arc<Self>) -> Result<Box<dyn Runner>, BackendError>;
 }
 
 /// A model in the hands of one thread.

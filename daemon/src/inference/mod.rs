@@ -1,0 +1,10 @@
+//! Inference: backends, models that have proven themselves, and the threads that run them.
+
+pub mod pool;
+pub mod served;
+mod tract;
+
+use crate::ports::Backend;
+
+/// The registration table: to add a backend, add its folder, its `mod` line and its line here.
+pub static BACKENDS: &[&dyn Backend] = &[&tract::Tract];

@@ -1,0 +1,3 @@
+//! Stores: where jobs and results stay while they must.
+
+pub mod memory;
