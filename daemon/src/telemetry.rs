@@ -1,5 +1,13 @@
 //! What operators see: one tracing event and one counter per action, `/metrics`, `/status`.
 
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
+
+use picket_core::{Action, Answer, Note, Outcome, Source, job::ProviderId, tally::Tally, time::Span};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
 use serde::{Deserialize, Serialize};
 
 /// The daemon's state as `/status` and `picket status` show it.
@@ -12,13 +20,14 @@ pub struct Status {
     pub jobs: Jobs,
     pub outbox_rows: usize,
     pub store_bytes: usize,
+    /// Peak resident memory of the process, in KiB; 0 where the system does not tell.
     pub rss_kib: u64,
     pub models: Vec<ModelStatus>,
     pub links: Vec<LinkStatus>,
     pub providers: Vec<ProviderStatus>,
 }
 
-/// The terms of invariant I5, and what stands beside it.
+/// The terms of invariant I5 (accepted = done + dead + expired + waiting + running), and what stands beside it.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Jobs {
     pub accepted: u64,
@@ -30,6 +39,13 @@ pub struct Jobs {
     pub refused: u64,
     pub duplicates: u64,
     pub undeliverable: u64,
+}
+
+impl From<Tally> for Jobs {
+    fn from(tally: Tally) -> Self {
+        let Tally { accepted, done, dead, expired, waiting, running, refused, duplicates, undeliverable } = tally;
+        Self { accepted, done, dead, expired, waiting, running, refused, duplicates, undeliverable }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,13 +70,199 @@ pub struct ProviderStatus {
     pub admits: bool,
 }
 
-/// Counters and histograms behind `/metrics`.
-#[derive(Debug, Default)]
-pub struct Telemetry {}
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcomes {
+    model: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Decisions {
+    model: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stages {
+    model: String,
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProviderLabel {
+    provider: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+/// Counters and histograms behind `/metrics`. Cheap to clone handles; one registry.
+pub struct Telemetry {
+    registry: Mutex<Registry>,
+    jobs: Family<Outcomes, Counter>,
+    decisions: Family<Decisions, Counter>,
+    seconds: Family<Stages, Histogram, fn() -> Histogram>,
+    provider_seconds: Family<ProviderLabel, Histogram, fn() -> Histogram>,
+    provider_failures: Family<ReasonLabel, Counter>,
+    dropped: Family<ReasonLabel, Counter>,
+    identity: Family<StateLabel, Gauge<u64, AtomicU64>>,
+    store_bytes: Gauge<u64, AtomicU64>,
+    outbox_rows: Gauge<u64, AtomicU64>,
+}
+
+/// 50 µs to 26 s.
+fn seconds_histogram() -> Histogram {
+    Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(50e-6, 2.0, 20))
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        let telemetry = Self {
+            registry: Mutex::new(Registry::with_prefix("picket")),
+            jobs: Family::default(),
+            decisions: Family::default(),
+            seconds: Family::new_with_constructor(seconds_histogram),
+            provider_seconds: Family::new_with_constructor(seconds_histogram),
+            provider_failures: Family::default(),
+            dropped: Family::default(),
+            identity: Family::default(),
+            store_bytes: Gauge::default(),
+            outbox_rows: Gauge::default(),
+        };
+        telemetry.register();
+        telemetry
+    }
+}
 
 impl Telemetry {
-    /// The registry in the Prometheus/OpenMetrics text format.
-    pub fn metrics_text(&self) -> String {
-        String::new()
+    fn register(&self) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register("jobs", "Jobs that ended, by outcome: answered, or the error code", self.jobs.clone());
+        registry.register("decisions", "Answers, by reason code", self.decisions.clone());
+        registry.register("job_seconds", "Where jobs spend their time", self.seconds.clone());
+        registry.register("provider_seconds", "Provider calls that were answered", self.provider_seconds.clone());
+        registry.register("provider_failures", "Provider calls without a usable answer", self.provider_failures.clone());
+        registry.register("dropped", "Everything that was ever dropped, by reason", self.dropped.clone());
+        registry.register(
+            "jobs_now",
+            "Invariant I5: accepted = done + dead + expired + waiting + running",
+            self.identity.clone(),
+        );
+        registry.register("store_bytes", "Payload bytes in the store", self.store_bytes.clone());
+        registry.register("outbox_rows", "Messages waiting for their confirmation", self.outbox_rows.clone());
     }
+
+    /// One event and one counter per action. `model` and `provider` give the names of the indices in it.
+    pub fn observe(&self, action: &Action, model: &str, providers: &[Arc<str>]) {
+        let provider = |id: ProviderId| providers.get(id.0).map_or("?", |name| name);
+        match action {
+            Action::Finish { outcome, .. } => match &**outcome {
+                Outcome::Answered(answer) => self.answered(answer, model, provider),
+                Outcome::Failed(failure, _) => self.failed(model, failure.code, &failure.message),
+            },
+            Action::Refuse { failure, .. } => self.failed(model, failure.code, &failure.message),
+            Action::Bounce { failure, .. } => self.failed(model, failure.code, &failure.message),
+            Action::Note(note) => self.note(note, provider),
+            _ => {}
+        }
+    }
+
+    fn answered<'a>(&self, answer: &Answer, model: &str, provider: impl Fn(ProviderId) -> &'a str) {
+        let (reason, timing) = (answer.reason.code(), answer.timing);
+        self.jobs.get_or_create(&Outcomes { model: model.to_owned(), outcome: "answered".to_owned() }).inc();
+        self.decisions.get_or_create(&Decisions { model: model.to_owned(), reason }).inc();
+        let stages = [
+            ("queue", Some(timing.queue)),
+            ("prepare", Some(timing.prepare)),
+            ("infer", Some(timing.infer)),
+            ("provider", timing.provider),
+            ("total", Some(timing.total)),
+        ];
+        for (stage, span) in stages {
+            if let Some(span) = span {
+                self.seconds.get_or_create(&Stages { model: model.to_owned(), stage }).observe(seconds(span));
+            }
+        }
+        if let (Source::Provider(id), Some(span)) = (answer.source, timing.provider) {
+            let label = ProviderLabel { provider: provider(id).to_owned() };
+            self.provider_seconds.get_or_create(&label).observe(seconds(span));
+        }
+        tracing::debug!(model, reason, total_ms = timing.total.as_millis_f64(), "answered");
+    }
+
+    fn failed(&self, model: &str, code: &'static str, message: &str) {
+        self.jobs.get_or_create(&Outcomes { model: model.to_owned(), outcome: code.to_owned() }).inc();
+        tracing::info!(model, code, message, "job failed");
+    }
+
+    fn note<'a>(&self, note: &Note, provider: impl Fn(ProviderId) -> &'a str) {
+        match note {
+            Note::Duplicate { id } => tracing::debug!(%id, "job known already"),
+            Note::StaleConfirm { row } => tracing::debug!(row = row.0, "confirmation of an old connection"),
+            Note::Undeliverable { row } => {
+                self.dropped("undeliverable");
+                tracing::info!(row = row.0, "nobody takes this message any more");
+            }
+            Note::StoreFailed(why) => {
+                tracing::warn!(code = why.code(), "the store refused; nothing is acknowledged until it works again");
+            }
+            Note::ProviderFailed { provider: id, fault } => {
+                self.provider_failures.get_or_create(&ReasonLabel { reason: fault.code().to_owned() }).inc();
+                tracing::debug!(provider = provider(*id), code = fault.code(), "provider gave no usable answer");
+            }
+            Note::BreakerTripped { provider: id } => {
+                tracing::warn!(provider = provider(*id), "provider is left alone for a while");
+            }
+            Note::BreakerClosed { provider: id } => tracing::info!(provider = provider(*id), "provider answers again"),
+        }
+    }
+
+    pub fn dropped(&self, reason: &str) {
+        self.dropped.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
+    }
+
+    /// Brings the gauges up to date.
+    pub fn gauge(&self, tally: &Tally, outbox_rows: usize, store_bytes: usize) {
+        let terms = [
+            ("accepted", tally.accepted),
+            ("done", tally.done),
+            ("dead", tally.dead),
+            ("expired", tally.expired),
+            ("waiting", tally.waiting),
+            ("running", tally.running),
+        ];
+        for (state, value) in terms {
+            self.identity.get_or_create(&StateLabel { state }).set(value);
+        }
+        self.outbox_rows.set(outbox_rows as u64);
+        self.store_bytes.set(store_bytes as u64);
+    }
+
+    /// The registry in the OpenMetrics text format.
+    pub fn metrics_text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing into a String cannot fail; what an encoder refused is left out rather than fatal.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+fn seconds(span: Span) -> f64 {
+    span.as_micros() as f64 / 1e6
+}
+
+/// Peak resident memory of a process in KiB (`VmHWM`), from procfs; `None` where there is none.
+pub fn peak_rss_kib(pid: Option<u32>) -> Option<u64> {
+    let who = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+    let status = std::fs::read_to_string(format!("/proc/{who}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
 }

@@ -57,6 +57,13 @@ impl JobId {
         }
     }
 
+    /// The id of a job that brought none: made of its digest, so that the same job gets the same id.
+    pub fn from_digest(digest: &Digest) -> Self {
+        let hex = digest[..16].iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let text: String = "sha-".chars().chain(hex.filter_map(|n| char::from_digit(n.into(), 16))).collect();
+        Self(text.into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -61,9 +61,11 @@ impl Worker {
         loop {
             let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(Work { key, request }) = next else { return };
-            let (result, prepare, infer) = self.infer(&mut runner, &request);
-            if result.as_ref().is_err_and(|failure| failure.code == PANICKED) {
+            let (mut result, prepare, infer) = self.infer(&mut runner, &request);
+            if let Err(failure) = &mut result && failure.code == PANICKED {
+                // Its state may be torn: the next job gets a new one.
                 runner = None;
+                failure.code = "model/failed";
             }
             let event = Event::Inferred { key, model: self.model, result, prepare, infer };
             if self.inbox.blocking_send(event).is_err() {

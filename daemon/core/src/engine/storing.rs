@@ -90,22 +90,26 @@ impl Engine {
         out.push(Action::Note(Note::StoreFailed(why)));
         let Some(job) = self.jobs.get(&key) else { return };
         let promised = matches!(job.stage, Stage::Finishing { .. });
-        if job.may_bounce && !promised {
+        // The same job may have come with a ticket meanwhile; an ack that is owed keeps it, whoever came first.
+        if job.may_bounce && job.acks.is_empty() && !promised {
             let failure = Failure::new(why.code(), "the store has no room for this job now; try again later");
-            out.push(Action::Bounce { key, failure });
-            self.withdraw(key);
-            out.push(Action::Forget { key });
+            let repeats = self.withdraw(key).map(|job| job.repeats).unwrap_or_default();
+            for caller in std::iter::once(key).chain(repeats) {
+                out.push(Action::Bounce { key: caller, failure: failure.clone() });
+                out.push(Action::Forget { key: caller });
+            }
         } else {
             self.set_wake(key, now + limits::STORE_RETRY);
         }
     }
 
     /// Forgets a job that was never accepted.
-    pub(super) fn withdraw(&mut self, key: Key) {
-        let Some(job) = self.remove(key) else { return };
+    fn withdraw(&mut self, key: Key) -> Option<Job> {
+        let job = self.remove(key)?;
         if let (Stage::Accepting, Some(model)) = (&job.stage, job.model) {
             self.models[model.0].accepting -= 1;
             self.seen.withdraw(&job.id);
         }
+        Some(job)
     }
 }

@@ -1,0 +1,289 @@
+//! Performs what the engine orders, and objects to what it must not order.
+
+use std::sync::Arc;
+
+use picket_core::{
+    Action, Input, Note, Outcome, ProviderFault, Source,
+    escalation::decide::Observation,
+    job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, TransportId},
+    limits,
+    time::{Moment, Span},
+};
+use rand::Rng;
+
+use super::{
+    coverage::Seen,
+    outside::Call,
+    plan::{Mood, up_to},
+    process::{Known, Said, slots},
+    store::{Address, Op},
+    world::{Inside, World},
+};
+
+impl World<'_> {
+    pub fn perform(&mut self, action: Action) {
+        match action {
+            Action::Accept { key, deadline_at } => self.accept(key, deadline_at),
+            Action::Ack { ticket } => self.ack(ticket),
+            Action::Infer { key, model } => self.infer(key, model),
+            Action::Ask { key, model, provider, timeout } => self.ask(key, model, provider, timeout),
+            Action::Finish { key, outcome } => self.finish(key, outcome),
+            Action::Refuse { key, failure } => self.refuse(key, failure),
+            Action::Repeat { key, id } => self.repeat(key, &id),
+            Action::Bounce { key, .. } => {
+                self.coverage.hit(Seen::Bounced);
+                let Address::Caller(_, call) = self.process().live(key).to else { panic!("{key:?} is no caller's") };
+                self.readers.answer(call, Call::Bounced);
+            }
+            Action::Deliver { transport, row, epoch } => self.deliver(transport, row, epoch),
+            Action::Confirm { row } => {
+                let process = self.process();
+                assert_eq!(process.must_confirm.take(), Some(row), "I3: a row goes without a confirmation of now");
+                process.rows.remove(&row);
+                self.to_store(Op::Confirm { row });
+            }
+            Action::Forget { key } => {
+                let known = self.process().live(key);
+                assert!(!known.in_store, "{key:?} is forgotten while the store works for it");
+                known.forgotten = true;
+            }
+            Action::Note(note) => self.noted(&note),
+        }
+    }
+
+    fn to_store(&mut self, op: Op) {
+        let longest = if self.probing { Span::ZERO } else { self.plan.store_latency };
+        let (durable, reported) = (up_to(&mut self.rng, longest), up_to(&mut self.rng, longest));
+        self.after(durable, Inside::Commit(op, reported));
+    }
+
+    fn accept(&mut self, key: Key, deadline_at: Moment) {
+        let known = self.process().to_store(key);
+        assert!(known.accepted_at.is_none() && known.outcome.is_none(), "{key:?} is past its acceptance");
+        known.admitted = true;
+        known.deadline_at = deadline_at;
+        let (spec, to, arrived) = (known.spec.clone(), known.to, known.arrived);
+        let model = spec.model.expect("only known models are accepted");
+        let whole = spec.deadline.unwrap_or(self.plan.models[model].deadline).min(limits::DEADLINE_MAX);
+        assert_eq!(deadline_at, arrived + whole, "the deadline of {key:?}");
+        self.to_store(Op::Accept { key, spec, to, deadline_at });
+    }
+
+    fn ack(&mut self, ticket: AckTicket) {
+        let of = |(_, known): &(&Key, &Known)| known.ticket == Some(ticket);
+        let found = self.process().keys.iter().find(of).map(|(key, known)| (*key, known.spec.clone()));
+        let (key, spec) = found.unwrap_or_else(|| panic!("I6: {ticket:?} came with no arrival of this process"));
+        let accepted = self.store.accepted.get(&spec.id).is_some_and(|(digest, _)| *digest == spec.digest);
+        assert!(accepted || self.store.refused.contains(&key), "I1: {key:?} is acked, and nothing of it is durable");
+        let left = self.broker.ack(ticket, self.coverage);
+        for _ in 0..left {
+            let delay = self.wire();
+            self.after(delay, Inside::AckArrives(ticket.epoch));
+        }
+    }
+
+    fn infer(&mut self, key: Key, model: ModelId) {
+        let places = slots(&self.plan, model.0);
+        let process = self.process();
+        let known = process.live(key);
+        assert!(known.accepted_at.is_some() && known.outcome.is_none(), "{key:?} is inferred out of turn");
+        assert_eq!(known.spec.model, Some(model.0), "{key:?} is inferred by another model");
+        known.inferred = true;
+        let id = known.spec.id.clone();
+        assert!(!process.inferred_ids.contains(&id), "I4: {id} is inferred a second time");
+        process.inferred_ids.insert(id);
+        process.inferring[model.0] += 1;
+        process.peak[model.0] = process.peak[model.0].max(process.inferring[model.0]);
+        assert!(process.inferring[model.0] <= places, "more jobs in hand than model {} has places", model.0);
+        process.tally.waiting -= 1;
+        process.tally.running += 1;
+        let infer = if self.probing {
+            Span::from_millis(60_000)
+        } else {
+            let slow = if self.rng.random_bool(0.05) { 10 } else { 1 };
+            Span::from_micros(up_to(&mut self.rng, self.plan.infer_latency).as_micros() * slow)
+        };
+        let result = self.observe();
+        self.hears_after(infer, Input::Inferred { key, model, result, prepare: Span::ZERO, infer });
+    }
+
+    fn observe(&mut self) -> Result<Observation, Failure> {
+        if self.probing {
+            return Ok(Observation::Opaque);
+        }
+        match self.rng.random_range(0..20) {
+            0 => Ok(Observation::Opaque),
+            1..=2 => Ok(Observation::Malformed("a NaN".into())),
+            3 => Err(Failure::new("sim/broken-input", "it does not decode")),
+            4..=11 => Ok(Observation::Scores(vec![0.1, 0.0])),
+            _ => Ok(Observation::Scores(vec![9.0, 0.0])),
+        }
+    }
+
+    fn ask(&mut self, key: Key, model: ModelId, provider: ProviderId, timeout: Span) {
+        let listed = self.plan.models[model.0].policy.providers.contains(&provider);
+        assert!(listed && timeout <= self.plan.providers[provider.0].timeout && timeout > Span::ZERO);
+        let now = self.now;
+        let process = self.process();
+        process.calls[provider.0] += 1;
+        assert!(process.calls[provider.0] <= limits::PROVIDER_CALLS, "too many calls at {provider:?}");
+        let known = process.live(key);
+        assert!(known.spec.privacy.may_leave(), "{key:?} must not leave this device");
+        assert!(known.said.is_some() && known.outcome.is_none(), "{key:?} is asked upstream out of turn");
+        assert!(now + timeout <= known.deadline_at, "{key:?} waits for a provider beyond its deadline");
+        assert!(!known.asked.contains(&provider), "{key:?} is asked twice at {provider:?}");
+        known.asked.push(provider);
+        known.asking = Some(provider);
+        let second = known.asked.len() > 1;
+        self.coverage.hit(if second { Seen::SecondProvider } else { Seen::Escalated });
+        let (took, result) = self.provider_answers(self.plan.moods[provider.0], timeout);
+        self.hears_after(took, Input::ProviderAnswered { key, provider, timeout, took, result });
+    }
+
+    fn provider_answers(&mut self, mood: Mood, timeout: Span) -> (Span, Result<(), ProviderFault>) {
+        let rng = &mut self.rng;
+        let late = Span::from_micros(timeout.as_micros() + rng.random_range(0..=timeout.as_micros() / 2));
+        match mood {
+            Mood::Good => (up_to(rng, timeout), Ok(())),
+            Mood::Unreachable if rng.random_bool(0.3) => (up_to(rng, timeout), Err(ProviderFault::Refused)),
+            Mood::Unreachable => (Span::from_micros(300), Err(ProviderFault::Unreachable)),
+            Mood::Slow if rng.random_bool(0.5) => (late, Ok(())),
+            Mood::Slow => (late, Err(ProviderFault::TooSlow)),
+            Mood::Confused => (up_to(rng, timeout), Err(ProviderFault::BadAnswer)),
+            Mood::Moody => {
+                let moods = [Mood::Good, Mood::Unreachable, Mood::Slow, Mood::Confused];
+                let mood = moods[rng.random_range(0..moods.len())];
+                self.provider_answers(mood, timeout)
+            }
+        }
+    }
+
+    fn finish(&mut self, key: Key, outcome: Arc<Outcome>) {
+        let now = self.now;
+        let known = self.process().to_store(key);
+        let accepted_at = known.accepted_at.unwrap_or_else(|| panic!("{key:?} ends, and was never accepted"));
+        if let Some(before) = &known.outcome {
+            assert_eq!(*before, outcome, "I2: {key:?} ends differently when it is tried again");
+        } else {
+            assert!(now <= known.deadline_at.max(accepted_at), "{key:?} is still open after its deadline");
+            known.outcome = Some(outcome.clone());
+            known.asking = None;
+            if !known.inferred {
+                let tally = &mut self.process().tally;
+                tally.waiting -= 1;
+                tally.running += 1;
+            }
+            self.judge(key, &outcome);
+        }
+        self.to_store(Op::Finish { key, outcome });
+    }
+
+    /// Is this how the job should end, after what happened to it?
+    fn judge(&mut self, key: Key, outcome: &Outcome) {
+        let (now, probing) = (self.now, self.probing);
+        let known = &self.process().keys[&key];
+        let (inferred, model) = (known.inferred, known.spec.model.unwrap());
+        let seen = match outcome {
+            Outcome::Answered(answer) => match answer.source {
+                Source::Local => {
+                    assert_eq!(known.said, Some(Said::Usable), "{key:?} has no local answer");
+                    (!known.spec.privacy.may_leave()).then_some(Seen::KeptLocal)
+                }
+                Source::Provider(provider) => {
+                    assert_eq!(known.helped, Some(provider), "{key:?} has no answer of {provider:?}");
+                    Some(Seen::ProviderUsed)
+                }
+            },
+            Outcome::Failed(failure, _) => {
+                assert!(!probing, "{key:?} fails in a perfect world: {failure}");
+                match failure.code {
+                    "job/expired" => {
+                        assert!(now >= known.deadline_at, "{key:?} expires before its deadline");
+                        Some(if inferred { Seen::ExpiredRunning } else { Seen::ExpiredWaiting })
+                    }
+                    "job/shed" => {
+                        assert!(!inferred, "{key:?} is shed while it runs");
+                        Some(Seen::Evicted)
+                    }
+                    "model/invalid-output" => {
+                        assert_eq!(known.said, Some(Said::Malformed));
+                        Some(Seen::MalformedFailed)
+                    }
+                    _ => {
+                        assert_eq!(known.said, Some(Said::Failed), "{key:?} fails with {failure}");
+                        Some(Seen::InferenceFailed)
+                    }
+                }
+            }
+        };
+        if let Some(Seen::Evicted) = seen {
+            let others = self.process().waiting_for(model);
+            assert!(others + 1 >= self.plan.models[model].queue, "{key:?} has to go, and there is room");
+        }
+        if let Some(seen) = seen {
+            self.coverage.hit(seen);
+        }
+    }
+
+    fn refuse(&mut self, key: Key, failure: Arc<Failure>) {
+        assert!(!self.probing, "{key:?} is refused in a perfect world: {failure}");
+        let known = self.process().to_store(key);
+        assert!(!known.admitted, "{key:?} is refused after it was admitted");
+        let (to, model) = (known.to, known.spec.model);
+        if let Some(before) = known.refusal.replace(failure.clone()) {
+            assert_eq!(before, failure, "{key:?} is refused differently when it is tried again");
+            return self.to_store(Op::Refuse { key, to });
+        }
+        match (failure.code, model) {
+            ("job/id-reused", _) => self.coverage.hit(Seen::IdReused),
+            ("job/shed", Some(model)) => {
+                let waiting = self.process().waiting_for(model);
+                assert!(waiting >= self.plan.models[model].queue, "{key:?} is shed, and there is room");
+                self.coverage.hit(Seen::Shed);
+            }
+            _ => self.coverage.hit(Seen::Unanswerable),
+        }
+        self.to_store(Op::Refuse { key, to });
+    }
+
+    fn repeat(&mut self, key: Key, id: &JobId) {
+        let known = self.process().to_store(key);
+        assert_eq!(known.spec.id, *id, "another job's result is repeated");
+        let (spec, to) = (known.spec.clone(), known.to);
+        self.to_store(Op::Repeat { key, spec, to });
+    }
+
+    fn deliver(&mut self, transport: TransportId, id: RowId, epoch: Epoch) {
+        let process = self.process();
+        assert_eq!(process.rows.get(&id), Some(&transport), "{id:?} is delivered, and is not in the outbox");
+        let lane = process.lanes.get_mut(&transport).expect("the engine heard of this transport");
+        assert_eq!(lane.epoch, Some(epoch), "{id:?} is delivered on a connection that is gone");
+        let mut older = process.rows.range(..id).filter(|(_, of)| **of == transport);
+        assert!(older.all(|(row, _)| lane.handed.contains(row)), "{id:?} leaves before older rows");
+        assert!(lane.handed.insert(id), "{id:?} is delivered twice on one connection");
+        let (row, job) = self.store.rows.get(&id).cloned().unwrap_or_else(|| panic!("{id:?} is not in the store"));
+        if let Address::Topic(_) = row.to {
+            if !self.broker.is_current(epoch) {
+                return; // the link is broken, and the engine will hear of it
+            }
+            if self.mishap(self.plan.rejects) {
+                let delay = self.wire();
+                return self.hears_after(delay, Input::Rejected { transport, row: id, epoch });
+            }
+        }
+        let delay = self.wire();
+        self.after(delay, Inside::Reach { transport, id, epoch, row, job });
+    }
+
+    fn noted(&mut self, note: &Note) {
+        match note {
+            Note::Duplicate { .. } => self.process().tally.duplicates += 1,
+            Note::StaleConfirm { row } => {
+                assert_eq!(self.process().must_call_stale.take(), Some(*row), "a good confirmation is called stale");
+            }
+            Note::BreakerTripped { .. } => self.coverage.hit(Seen::BreakerTripped),
+            Note::BreakerClosed { .. } => self.coverage.hit(Seen::BreakerClosed),
+            Note::Undeliverable { .. } | Note::StoreFailed(_) | Note::ProviderFailed { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What the world knows of one life of the daemon: what the engine was told, and so what it may do.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+};
+
+use picket_core::{
+    Input, OutboxRow, Outcome,
+    engine::{Engine, WhenFull},
+    escalation::decide::Observation,
+    job::{AckTicket, Epoch, Failure, JobId, Key, ProviderId, RowId, TransportId},
+    limits,
+    tally::Tally,
+    time::Moment,
+};
+
+use super::{
+    coverage::{Coverage, Seen},
+    plan::{Plan, Spec},
+    store::Address,
+};
+
+/// What the inference threads said of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    Usable,
+    Malformed,
+    Failed,
+}
+
+/// One arrival, or one job that was recovered.
+#[derive(Debug)]
+pub struct Known {
+    pub spec: Rc<Spec>,
+    pub to: Address,
+    pub ticket: Option<AckTicket>,
+    pub arrived: Moment,
+    pub deadline_at: Moment,
+    /// The engine wanted it durable; since then it takes a place in its model's queue.
+    pub admitted: bool,
+    pub accepted_at: Option<Moment>,
+    /// The store has an operation of it in hand.
+    pub in_store: bool,
+    pub inferred: bool,
+    pub said: Option<Said>,
+    pub asking: Option<ProviderId>,
+    pub asked: Vec<ProviderId>,
+    pub helped: Option<ProviderId>,
+    pub outcome: Option<Arc<Outcome>>,
+    pub refusal: Option<Arc<Failure>>,
+    pub forgotten: bool,
+}
+
+impl Known {
+    pub fn new(spec: Rc<Spec>, to: Address, ticket: Option<AckTicket>, arrived: Moment) -> Self {
+        Self {
+            spec,
+            to,
+            ticket,
+            arrived,
+            deadline_at: arrived,
+            admitted: false,
+            accepted_at: None,
+            in_store: false,
+            inferred: false,
+            said: None,
+            asking: None,
+            asked: Vec::new(),
+            helped: None,
+            outcome: None,
+            refusal: None,
+            forgotten: false,
+        }
+    }
+
+    fn waits(&self) -> bool {
+        self.admitted && !self.inferred && self.outcome.is_none() && !self.forgotten
+    }
+}
+
+/// A transport as the engine was told of it.
+#[derive(Debug, Default)]
+pub struct Lane {
+    pub epoch: Option<Epoch>,
+    pub handed: BTreeSet<RowId>,
+}
+
+pub struct Process {
+    pub engine: Engine,
+    pub keys: BTreeMap<Key, Known>,
+    pub lanes: BTreeMap<TransportId, Lane>,
+    /// Rows that the engine was told of and has not confirmed.
+    pub rows: BTreeMap<RowId, TransportId>,
+    pub inferred_ids: BTreeSet<JobId>,
+    /// In hand of each model's threads, now and at most.
+    pub inferring: Vec<usize>,
+    pub peak: Vec<usize>,
+    pub calls: Vec<usize>,
+    pub draining: bool,
+    /// The same counters, kept from what went in and came out.
+    pub tally: Tally,
+    /// The row that the present step has to confirm, or to call stale.
+    pub must_confirm: Option<RowId>,
+    pub must_call_stale: Option<RowId>,
+}
+
+impl Process {
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            engine: Engine::new(plan.models.clone(), plan.providers.clone()),
+            keys: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            inferred_ids: BTreeSet::new(),
+            inferring: vec![0; plan.models.len()],
+            peak: vec![0; plan.models.len()],
+            calls: vec![0; plan.providers.len()],
+            draining: false,
+            tally: Tally::default(),
+            must_confirm: None,
+            must_call_stale: None,
+        }
+    }
+
+    /// A key that the engine may still act for.
+    pub fn live(&mut self, key: Key) -> &mut Known {
+        let known = self.keys.get_mut(&key).unwrap_or_else(|| panic!("{key:?} never arrived"));
+        assert!(!known.forgotten, "{key:?} acts after it was forgotten");
+        known
+    }
+
+    /// As `live`, for actions of the store: one at a time per key.
+    pub fn to_store(&mut self, key: Key) -> &mut Known {
+        let known = self.live(key);
+        assert!(!known.in_store, "two store operations of {key:?} at once");
+        known.in_store = true;
+        known
+    }
+
+    /// Jobs that take a place in this model's queue.
+    pub fn waiting_for(&self, model: usize) -> usize {
+        self.keys.values().filter(|known| known.spec.model == Some(model) && known.waits()).count()
+    }
+
+    /// Keeps the books: what the engine is about to hear.
+    pub fn hears(&mut self, now: Moment, input: &Input, coverage: &mut Coverage) {
+        match input {
+            Input::Recovered { rows, .. } => self.learn_rows(rows),
+            Input::Accepted { key } => {
+                let known = self.keys.get_mut(key).unwrap();
+                known.in_store = false;
+                known.accepted_at = Some(now);
+                self.tally.accepted += 1;
+                self.tally.waiting += 1;
+            }
+            Input::Finished { key, rows } => {
+                self.learn_rows(rows);
+                self.ended(*key);
+            }
+            Input::Repeated { key, rows } => {
+                self.learn_rows(rows);
+                self.keys.get_mut(key).unwrap().in_store = false;
+                coverage.hit(Seen::Repeated);
+            }
+            Input::NothingToRepeat { key } => {
+                self.keys.get_mut(key).unwrap().in_store = false;
+                coverage.hit(Seen::NothingToRepeat);
+            }
+            Input::StoreFailed { key, .. } => self.keys.get_mut(key).unwrap().in_store = false,
+            Input::Inferred { key, model, result, .. } => {
+                self.inferring[model.0] -= 1;
+                let known = self.keys.get_mut(key).unwrap();
+                if known.outcome.is_some() {
+                    coverage.hit(Seen::InferredTooLate);
+                }
+                known.said = Some(match result {
+                    Err(_) => Said::Failed,
+                    Ok(Observation::Malformed(_)) => Said::Malformed,
+                    Ok(_) => Said::Usable,
+                });
+            }
+            Input::ProviderAnswered { key, provider, result, .. } => {
+                self.calls[provider.0] -= 1;
+                let known = self.keys.get_mut(key).unwrap();
+                if known.asking != Some(*provider) {
+                    coverage.hit(Seen::LateProviderAnswer);
+                } else if result.is_ok() {
+                    known.helped = Some(*provider);
+                }
+            }
+            Input::LinkUp { transport, epoch } => {
+                self.lanes.insert(*transport, Lane { epoch: Some(*epoch), handed: BTreeSet::new() });
+            }
+            Input::LinkDown { transport } => {
+                self.lanes.insert(*transport, Lane::default());
+            }
+            Input::Confirmed { transport, row, epoch } => {
+                if self.takes(*transport, *row, *epoch) {
+                    self.must_confirm = Some(*row);
+                } else {
+                    self.must_call_stale = Some(*row);
+                    let same = self.lanes[transport].epoch == Some(*epoch);
+                    coverage.hit(if same { Seen::SecondConfirm } else { Seen::StaleConfirm });
+                }
+            }
+            Input::Undeliverable { transport, row, epoch } => {
+                if self.takes(*transport, *row, *epoch) {
+                    self.must_confirm = Some(*row);
+                    self.tally.undeliverable += 1;
+                    coverage.hit(Seen::Undeliverable);
+                }
+            }
+            Input::Rejected { transport, row, epoch } => {
+                if self.takes(*transport, *row, *epoch) {
+                    coverage.hit(Seen::Rejected);
+                }
+            }
+            Input::Drain => self.draining = true,
+            Input::Arrived(_) | Input::Tick => {}
+        }
+    }
+
+    fn learn_rows(&mut self, rows: &[OutboxRow]) {
+        self.rows.extend(rows.iter().map(|row| (row.row, row.transport)));
+    }
+
+    /// I3: was this row handed over on this very connection, and is that the present one?
+    fn takes(&mut self, transport: TransportId, row: RowId, epoch: Epoch) -> bool {
+        let lane = self.lanes.entry(transport).or_default();
+        lane.epoch == Some(epoch) && lane.handed.remove(&row)
+    }
+
+    fn ended(&mut self, key: Key) {
+        let known = self.keys.get_mut(&key).unwrap();
+        known.in_store = false;
+        match known.outcome.as_deref() {
+            None => self.tally.refused += 1,
+            Some(outcome) => {
+                self.tally.running -= 1;
+                match outcome {
+                    Outcome::Answered(_) => self.tally.done += 1,
+                    Outcome::Failed(failure, _) if failure.code == "job/expired" => self.tally.expired += 1,
+                    Outcome::Failed(..) => self.tally.dead += 1,
+                }
+            }
+        }
+    }
+
+    /// After every single step.
+    pub fn check(&self, now: Moment) {
+        let tally = self.engine.tally();
+        assert!(tally.balances(), "I5: {tally:?} does not balance");
+        assert_eq!(tally, self.tally, "I5: the engine's counters (left) are not what happened");
+        assert_eq!(self.engine.outbox_rows(), self.rows.len(), "rows in the engine's outbox");
+        assert_eq!(self.must_confirm, None, "a confirmed row stays in the outbox");
+        assert_eq!(self.must_call_stale, None, "a stale confirmation went unnoticed");
+        if let Some(at) = self.engine.next_deadline() {
+            assert!(at > now, "next_deadline() {at:?} is not after {now:?}: a busy loop");
+        }
+    }
+
+    /// When nothing is left to happen.
+    pub fn check_at_rest(&self) {
+        assert!(self.engine.idle(), "nothing happens any more, and the engine is not idle");
+        assert_eq!(self.engine.next_deadline(), None);
+        let tally = self.tally;
+        assert_eq!((tally.waiting, tally.running), (0, 0), "jobs are stuck");
+        assert!(self.rows.is_empty(), "rows were never confirmed: {:?}", self.rows);
+        for (key, known) in &self.keys {
+            assert!(known.forgotten, "{key:?} was never forgotten: {known:?}");
+        }
+    }
+}
+
+/// Jobs that a model's threads may have in hand.
+pub fn slots(plan: &Plan, model: usize) -> usize {
+    let rules = &plan.models[model];
+    match rules.when_full {
+        WhenFull::Shed => rules.workers * (1 + limits::PREFETCH_PER_WORKER),
+        WhenFull::NewestWins => rules.workers,
+    }
+}

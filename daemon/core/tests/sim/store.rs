@@ -1,0 +1,204 @@
+//! The store as the core may rely on it: transactions that happen whole or not at all, and survive a crash.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    rc::Rc,
+    sync::Arc,
+};
+
+use picket_core::{
+    Input, OutboxRow, Outcome,
+    job::{Digest, JobId, Key, ModelId, RowId, StoredJob, TransportId},
+    time::Moment,
+};
+
+use super::plan::Spec;
+
+/// Where an answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    Topic(TransportId),
+    /// The number of a caller, who lives no longer than the process that took the call.
+    Caller(TransportId, usize),
+}
+
+impl Address {
+    pub const fn transport(self) -> TransportId {
+        match self {
+            Self::Topic(transport) | Self::Caller(transport, _) => transport,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Op {
+    Accept { key: Key, spec: Rc<Spec>, to: Address, deadline_at: Moment },
+    Finish { key: Key, outcome: Arc<Outcome> },
+    Refuse { key: Key, to: Address },
+    Repeat { key: Key, spec: Rc<Spec>, to: Address },
+    Confirm { row: RowId },
+}
+
+impl Op {
+    pub const fn key(&self) -> Option<Key> {
+        match self {
+            Self::Accept { key, .. }
+            | Self::Finish { key, .. }
+            | Self::Refuse { key, .. }
+            | Self::Repeat { key, .. } => Some(*key),
+            Self::Confirm { .. } => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub spec: Rc<Spec>,
+    pub to: Address,
+    pub deadline_at: Moment,
+}
+
+/// One message on its way out. `value` stands for its bytes; no two messages are made with the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    pub to: Address,
+    pub value: u64,
+}
+
+#[derive(Debug)]
+pub struct Done {
+    pub digest: Digest,
+    pub value: u64,
+}
+
+#[derive(Debug)]
+pub struct Store {
+    pub jobs: BTreeMap<Key, Kept>,
+    pub rows: BTreeMap<RowId, (Row, Option<JobId>)>,
+    pub done: BTreeMap<JobId, Done>,
+    /// In the order of finishing.
+    finished: Vec<JobId>,
+    kept: VecDeque<JobId>,
+    keep: usize,
+    dead_letters: Option<TransportId>,
+    next_row: u64,
+    next_value: u64,
+    /// History, for the checks: every id that was ever accepted, with its content and its reply's address …
+    pub accepted: BTreeMap<JobId, (Digest, Address)>,
+    /// … and every arrival whose refusal is durable.
+    pub refused: BTreeSet<Key>,
+}
+
+impl Store {
+    pub fn new(keep: usize, dead_letters: Option<TransportId>) -> Self {
+        Self {
+            jobs: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            done: BTreeMap::new(),
+            finished: Vec::new(),
+            kept: VecDeque::new(),
+            keep,
+            dead_letters,
+            next_row: 0,
+            next_value: 0,
+            accepted: BTreeMap::new(),
+            refused: BTreeSet::new(),
+        }
+    }
+
+    /// One transaction, and what the store reports of it.
+    pub fn commit(&mut self, op: Op) -> Option<Input> {
+        match op {
+            Op::Accept { key, spec, to, deadline_at } => {
+                let before = self.accepted.insert(spec.id.clone(), (spec.digest, to));
+                assert!(before.is_none(), "I4: {} is accepted a second time", spec.id);
+                self.jobs.insert(key, Kept { spec, to, deadline_at });
+                Some(Input::Accepted { key })
+            }
+            Op::Finish { key, outcome } => Some(self.finish(key, &outcome)),
+            Op::Refuse { key, to } => {
+                self.refused.insert(key);
+                let value = self.fresh_value();
+                let mut rows = Vec::new();
+                if matches!(to, Address::Caller(..)) {
+                    rows.push(self.add_row(Row { to, value }, None));
+                }
+                rows.extend(self.dead_letter());
+                Some(Input::Finished { key, rows })
+            }
+            Op::Repeat { key, spec, to } => {
+                let done = self.done.get(&spec.id).expect("only a finished id is repeated");
+                assert_eq!(done.digest, spec.digest, "a result is repeated for other content");
+                if !self.kept.contains(&spec.id) {
+                    return Some(Input::NothingToRepeat { key });
+                }
+                let row = Row { to, value: done.value };
+                Some(Input::Repeated { key, rows: vec![self.add_row(row, Some(spec.id.clone()))] })
+            }
+            Op::Confirm { row } => {
+                assert!(self.rows.remove(&row).is_some(), "{row:?} is confirmed, and not there");
+                None
+            }
+        }
+    }
+
+    /// Result rows and job-done in one step (I2).
+    fn finish(&mut self, key: Key, outcome: &Outcome) -> Input {
+        let job = self.jobs.remove(&key).unwrap_or_else(|| panic!("I2: {key:?} is finished, and was not open"));
+        let value = self.fresh_value();
+        let id = job.spec.id.clone();
+        let before = self.done.insert(id.clone(), Done { digest: job.spec.digest, value });
+        assert!(before.is_none(), "I2: {id} has a second result");
+        self.finished.push(id.clone());
+        self.kept.push_back(id.clone());
+        if self.kept.len() > self.keep {
+            self.kept.pop_front();
+        }
+        let mut rows = vec![self.add_row(Row { to: job.to, value }, Some(id))];
+        if matches!(outcome, Outcome::Failed(..)) {
+            rows.extend(self.dead_letter());
+        }
+        Input::Finished { key, rows }
+    }
+
+    fn dead_letter(&mut self) -> Option<OutboxRow> {
+        let to = Address::Topic(self.dead_letters?);
+        let value = self.fresh_value();
+        Some(self.add_row(Row { to, value }, None))
+    }
+
+    fn fresh_value(&mut self) -> u64 {
+        self.next_value += 1;
+        self.next_value
+    }
+
+    fn add_row(&mut self, row: Row, job: Option<JobId>) -> OutboxRow {
+        self.next_row += 1;
+        let id = RowId(self.next_row);
+        self.rows.insert(id, (row, job.clone()));
+        OutboxRow { row: id, transport: row.to.transport(), job }
+    }
+
+    /// What a new process finds.
+    pub fn recovered(&self) -> Input {
+        let job = |(key, kept): (&Key, &Kept)| StoredJob {
+            key: *key,
+            id: kept.spec.id.clone(),
+            digest: kept.spec.digest,
+            model: ModelId(kept.spec.model.expect("only known models are accepted")),
+            deadline_at: kept.deadline_at,
+            priority: kept.spec.priority,
+            privacy: kept.spec.privacy,
+        };
+        let row = |(id, (row, job)): (&RowId, &(Row, Option<JobId>))| OutboxRow {
+            row: *id,
+            transport: row.to.transport(),
+            job: job.clone(),
+        };
+        Input::Recovered {
+            jobs: self.jobs.iter().map(job).collect(),
+            rows: self.rows.iter().map(row).collect(),
+            seen: self.finished.iter().map(|id| (id.clone(), self.done[id].digest)).collect(),
+        }
+    }
+}

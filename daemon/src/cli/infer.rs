@@ -1,0 +1,132 @@
+//! `picket infer`: answers on the spot, by the same way that a job takes, without broker and store.
+
+use std::path::Path;
+
+use anyhow::Context;
+use bytes::Bytes;
+use picket_core::{
+    Answer, Source, Timing,
+    escalation::decide::{self, Observation, Policy, Verdict},
+    job::{Failure, JobId, Privacy},
+    time::Span,
+};
+
+use crate::{
+    answer::{self, Facts},
+    bundle::{Bundle, npz},
+    inference::served::Served,
+    oip,
+    ports::{Content, Face, Runner},
+};
+
+pub fn run(bundle: &Path, inputs: &[std::path::PathBuf], as_json: bool) -> anyhow::Result<()> {
+    let bundle = Bundle::read(bundle)?;
+    for warning in &bundle.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let served = Served::load(bundle).map_err(|failure| super::failure_error(&failure))?;
+    let mut runner = served.runner().map_err(|failure| super::failure_error(&failure))?;
+    let mut failed = 0;
+    for input in inputs {
+        let content = content(input)?;
+        let id = id_of(input);
+        match infer(&served, runner.as_mut(), &content, &id) {
+            Ok(document) if as_json => println!("{}", String::from_utf8_lossy(&document)),
+            Ok(document) => println!("{}: {}", input.display(), in_words(&document)),
+            Err(failure) => {
+                failed += 1;
+                if as_json {
+                    let face = Face::Message { outputs: false };
+                    println!("{}", String::from_utf8_lossy(&answer::error(id.as_str(), &failure, &face).payload));
+                }
+                eprintln!("error[{}]: {}: {}", failure.code, input.display(), failure.message);
+            }
+        }
+    }
+    anyhow::ensure!(failed == 0, "error[input/failed]: {failed} of {} inputs got no answer", inputs.len());
+    Ok(())
+}
+
+/// A file as the content of a job, by its extension.
+fn content(path: &Path) -> anyhow::Result<Content> {
+    let bytes = std::fs::read(path).with_context(|| format!("error[input/unreadable]: {}", path.display()))?;
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    Ok(match extension.as_deref() {
+        Some("json") => Content::Oip { json: bytes.into(), binary: Bytes::new() },
+        Some("npz") => {
+            let arrays = npz::read(&bytes).map_err(|why| anyhow::anyhow!("error[input/undecodable]: {}: {why}", path.display()))?;
+            let inputs: Vec<_> = arrays.into_iter().filter(|(name, _)| !name.starts_with("out")).map(|(_, t)| t).collect();
+            let (request, json_len) = oip::encode_request("", serde_json::Map::new(), &inputs);
+            let mut request = Bytes::from(request);
+            let json = request.split_to(json_len);
+            Content::Oip { json, binary: request }
+        }
+        _ => Content::Raw { bytes: bytes.into(), dtype: None, shape: None },
+    })
+}
+
+/// The file's name, as far as it makes an id.
+fn id_of(path: &Path) -> JobId {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    JobId::new(&name).unwrap_or_else(|_| JobId::from_digest(&[0; 32]))
+}
+
+fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId) -> Result<Bytes, Failure> {
+    let (result, prepare, infer) = served.infer(runner, content);
+    let inferred = result?;
+    let policy = Policy {
+        temperature: served.bundle.temperature,
+        threshold: served.bundle.threshold,
+        providers: Vec::new(),
+    };
+    let decision =
+        decide::decide(&inferred.observation, &policy, Privacy::Never, &[], Span::ZERO, Span::ZERO, 0);
+    let reason = match decision.verdict {
+        Verdict::AnswerLocal(reason) => reason,
+        Verdict::Fail(why) => return Err(Failure::new("model/invalid-output", why)),
+        Verdict::Escalate { .. } => return Err(Failure::new("provider/unreachable", "there is no provider here")),
+    };
+    let total = Span::from_micros(prepare.as_micros() + infer.as_micros());
+    let timing = Timing { queue: Span::ZERO, prepare, infer, provider: None, total };
+    let answer =
+        Answer { source: Source::Local, certified: decision.certified, reason, evidence: decision.evidence, timing };
+    let scores = match &inferred.observation {
+        Observation::Scores(scores) => Some(scores.as_slice()),
+        Observation::Opaque | Observation::Malformed(_) => None,
+    };
+    let facts = Facts {
+        id,
+        model: &served.bundle.name,
+        served,
+        outputs: &inferred.outputs,
+        scores,
+        upstream: None,
+        provider: None,
+    };
+    Ok(answer::result(&answer, &facts, &Face::Message { outputs: scores.is_none() }).payload)
+}
+
+/// A result document as one line for people.
+fn in_words(document: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
+    let millis = value["timing_ms"]["infer"].as_f64().unwrap_or_default();
+    if let Some(label) = value["answer"]["label"].as_str() {
+        let confidence = value["answer"]["confidence"].as_f64().unwrap_or_default();
+        let doubt = match value["evidence"]["lambda"].as_f64() {
+            Some(threshold) if confidence < threshold => ", doubtful: below the bundle's threshold",
+            _ => "",
+        };
+        return format!("{label} (confidence {confidence:.3}{doubt}), {millis:.3} ms");
+    }
+    let outputs = value["outputs"].as_array().cloned().unwrap_or_default();
+    let shown: Vec<String> = outputs
+        .iter()
+        .map(|output| {
+            let data = output["data"].as_array().cloned().unwrap_or_default();
+            let first: Vec<String> = data.iter().take(8).map(ToString::to_string).collect();
+            let more = if data.len() > first.len() { ", …" } else { "" };
+            format!("{} {} {}: [{}{more}]", output["name"], output["datatype"], output["shape"], first.join(", "))
+        })
+        .collect();
+    format!("{}, {millis:.3} ms", shown.join("; "))
+}

@@ -1,0 +1,116 @@
+//! Subcommands, one file each.
+
+mod bench;
+mod check;
+mod demo;
+mod infer;
+mod run;
+mod status;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ConfigError;
+
+/// An edge inference daemon: ONNX models next to the machine, jobs over MQTT and HTTP, doubtful cases asked upstream.
+#[derive(Debug, Parser)]
+#[command(name = "picket", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Print results as one JSON object.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run {
+        /// Configuration file; `conf.d/*.toml` beside it is read too.
+        #[arg(long, default_value = "/etc/picket/picket.toml")]
+        config: PathBuf,
+    },
+    /// Read the configuration and prove its models; open nothing.
+    Check {
+        #[arg(long, default_value = "/etc/picket/picket.toml")]
+        config: PathBuf,
+    },
+    /// Show the whole thing at work, with no set-up: broker, local Picket, upstream Picket, handwritten digits.
+    Demo {
+        /// How long jobs are sent.
+        #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=600))]
+        seconds: u64,
+    },
+    /// Answer inputs on the spot, without a broker.
+    Infer {
+        /// A bundle's folder, or an `.onnx` file.
+        bundle: PathBuf,
+        /// Inputs: `.json` (Open Inference Protocol request), `.npz` or `.npy`, anything else is a raw tensor.
+        #[arg(required = true)]
+        inputs: Vec<PathBuf>,
+    },
+    /// Measure a bundle on this machine: load time, latency, jobs per second and core, peak memory.
+    Bench {
+        bundle: PathBuf,
+        /// Least time spent measuring.
+        #[arg(long, default_value_t = 2.0)]
+        seconds: f64,
+    },
+    /// What a running daemon does now, over its HTTP face.
+    Status {
+        #[arg(long, default_value = "http://127.0.0.1:8470")]
+        url: String,
+        /// File with the token, where the daemon wants one.
+        #[arg(long)]
+        token_file: Option<PathBuf>,
+    },
+}
+
+/// Exit code of a bad configuration (`EX_CONFIG`); systemd does not restart for it.
+const BAD_CONFIG: u8 = 78;
+
+/// Runs one command to its exit code.
+pub fn run(cli: Cli) -> ExitCode {
+    let json = cli.json;
+    let result = match cli.command {
+        Command::Run { config } => run::run(&config),
+        Command::Check { config } => check::run(&config, json),
+        Command::Demo { seconds } => demo::run(seconds, json),
+        Command::Infer { bundle, inputs } => infer::run(&bundle, &inputs, json),
+        Command::Bench { bundle, seconds } => bench::run(&bundle, seconds, json),
+        Command::Status { url, token_file } => status::run(&url, token_file.as_deref(), json),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast_ref::<ConfigError>() {
+            Some(mistake) => {
+                eprintln!("{mistake}");
+                ExitCode::from(BAD_CONFIG)
+            }
+            None => {
+                eprintln!("{}", one_line(&error));
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// `error[code]: …`; errors without a code of their own are `cli/failed`.
+fn one_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    if text.starts_with("error[") { text } else { format!("error[cli/failed]: {text}") }
+}
+
+/// Logs to stderr; `PICKET_LOG` filters, for example `PICKET_LOG=debug`.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PICKET_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rumqttd=error"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// A failure as the one line that users see.
+fn failure_error(failure: &picket_core::job::Failure) -> anyhow::Error {
+    anyhow::anyhow!("error[{}]: {}", failure.code, failure.message)
+}

@@ -1,0 +1,133 @@
+//! The one loop: something happened in, something to do out. Every step of a job's life passes through here.
+//!
+//! Nothing here waits but for the next event. Store writes of a burst are collected and made in one transaction, so that
+//! one sync serves many jobs; their outcomes are further inputs of the same burst.
+
+mod house;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use picket_core::{Input, engine::Engine, job::Privacy, limits};
+use tokio::{sync::mpsc, time::Instant};
+
+use self::house::House;
+use crate::{
+    inference::{pool::Pool, served::Served},
+    ports::{Announcement, Clock, Event, Provider, Store, Transport},
+    telemetry::Telemetry,
+};
+
+/// A configured model: serving, or refused with the reason that every job for it gets.
+pub struct ModelSlot {
+    pub name: Arc<str>,
+    pub version: String,
+    pub state: Result<(Arc<Served>, Pool), picket_core::job::Failure>,
+}
+
+pub struct TransportSlot {
+    pub name: &'static str,
+    pub transport: Box<dyn Transport>,
+}
+
+pub struct ProviderSlot {
+    pub name: Arc<str>,
+    pub provider: Arc<dyn Provider>,
+}
+
+/// Everything that the loop works with, assembled by somebody else.
+pub struct Parts {
+    pub device: Arc<str>,
+    pub engine: Engine,
+    pub store: Box<dyn Store>,
+    pub models: Vec<ModelSlot>,
+    pub transports: Vec<TransportSlot>,
+    pub providers: Vec<ProviderSlot>,
+    pub telemetry: Arc<Telemetry>,
+    pub default_privacy: Privacy,
+    pub inbox: mpsc::Sender<Event>,
+    pub events: mpsc::Receiver<Event>,
+}
+
+/// Longest wait for work under way after a stop was asked for.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// Longest wait for the transports' good-byes.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Runs until `shutdown` resolves and everything under way is finished, or the drain limit is over.
+/// Returns whether everything was finished.
+pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>) -> bool {
+    let (mut house, mut events) = House::new(parts, clock);
+    house.hear_core(Input::Recovered { jobs: vec![], rows: vec![], seen: vec![] });
+    house.settle();
+    house.announce_state("online");
+    let mut burst = Vec::with_capacity(limits::INBOX_BURST);
+    let mut drain_until: Option<Instant> = None;
+    tokio::pin!(shutdown);
+    loop {
+        let wake = house.next_deadline().map(Instant::from_std);
+        let wake = [wake, drain_until].into_iter().flatten().min();
+        tokio::select! {
+            biased;
+            () = &mut shutdown, if drain_until.is_none() => {
+                drain_until = Some(Instant::now() + DRAIN_LIMIT);
+                house.stop_intake();
+            }
+            taken = events.recv_many(&mut burst, limits::INBOX_BURST) => {
+                if taken == 0 {
+                    break; // cannot happen: the house holds a sender itself
+                }
+                for event in burst.drain(..) {
+                    house.hear(event);
+                }
+            }
+            () = sleep_until(wake), if wake.is_some() => house.hear_core(Input::Tick),
+        }
+        house.settle();
+        if let Some(limit) = drain_until && (house.idle() || Instant::now() >= limit) {
+            break;
+        }
+    }
+    let finished = house.idle();
+    close(house).await;
+    finished
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Transports say good-bye together, within a limit.
+async fn close(mut house: House) {
+    house.announce_state("stopped");
+    let closing: Vec<_> = house.take_transports().into_iter().map(|slot| tokio::spawn(slot.transport.close())).collect();
+    let all = async {
+        for task in closing {
+            let _ = task.await;
+        }
+    };
+    if tokio::time::timeout(CLOSE_LIMIT, all).await.is_err() {
+        tracing::warn!("a transport did not close in time");
+    }
+}
+
+impl House {
+    /// What `P/state` says.
+    fn announce_state(&mut self, state: &str) {
+        let models = self.model_states();
+        let document = serde_json::json!({
+            "state": state,
+            "version": env!("CARGO_PKG_VERSION"),
+            "models": models,
+            "since": unix_seconds(),
+        });
+        self.announce(&Announcement::State(document));
+    }
+}
+
+/// Wall-clock seconds since 1970, for people; nothing is decided by it.
+fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}

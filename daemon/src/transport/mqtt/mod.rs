@@ -1,0 +1,204 @@
+//! MQTT 5. The only folder that names the client library (I7).
+//!
+//! A connection lives until its first error; then everything of it is dropped and rebuilt, and the outbox decides what is
+//! sent again. The library is a pipe for one connection: no retransmission of its own, no acknowledgement of its own.
+
+pub mod asker;
+mod backoff;
+mod confirm;
+pub mod embedded;
+mod ledger;
+mod link;
+mod session;
+mod settings;
+mod topics;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::{AtomicBool, Ordering}},
+};
+
+use picket_core::job::{AckTicket, Epoch, RowId};
+use rumqttc::{AsyncClient, ManualAck, PublishOptions};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use self::{confirm::Sent, ledger::Ledger, settings::Settings, topics::Topics};
+use super::{TransportContext, TransportKind, TransportSetup};
+use crate::{
+    config::{ConfigError, Section},
+    ports::{Address, Announcement, Message, Transport},
+};
+
+pub struct Mqtt;
+
+impl TransportKind for Mqtt {
+    fn name(&self) -> &'static str {
+        "mqtt"
+    }
+
+    fn configure(&self, section: Section<'_>) -> Result<Box<dyn TransportSetup>, ConfigError> {
+        Ok(Box::new(Setup(Settings::parse(section)?)))
+    }
+}
+
+struct Setup(Settings);
+
+impl TransportSetup for Setup {
+    fn start(self: Box<Self>, context: TransportContext) -> anyhow::Result<Box<dyn Transport>> {
+        let settings = self.0;
+        if let Some(address) = settings.embedded {
+            embedded::start(address, settings.max_packet)?;
+        }
+        if settings.is_exposed() {
+            tracing::warn!(host = %settings.host, "MQTT without TLS beyond this machine: jobs and results can be read on the way");
+        }
+        let topics = Topics::new(context.id, &settings.prefix, &context.device, context.group.as_deref());
+        let shared = Arc::new(Shared {
+            live: Mutex::new(None),
+            announced: Mutex::new(Announced::default()),
+            closing: AtomicBool::new(false),
+            topics,
+            settings,
+        });
+        let (sent, confirmations) = mpsc::channel(picket_core::limits::LINK_REQUESTS);
+        tokio::spawn(confirm::run(context.id, context.inbox.clone(), confirmations));
+        let link = tokio::spawn(link::supervise(shared.clone(), context));
+        Ok(Box::new(MqttTransport { shared, sent, link }))
+    }
+}
+
+/// What the run loop's side and the connection's side share.
+struct Shared {
+    /// The present connection, once its subscriptions stand.
+    live: Mutex<Option<Live>>,
+    announced: Mutex<Announced>,
+    closing: AtomicBool,
+    topics: Topics,
+    settings: Settings,
+}
+
+struct Live {
+    epoch: Epoch,
+    client: AsyncClient,
+    acks: Ledger<ManualAck>,
+    max_packet: usize,
+}
+
+/// Retained documents, published anew on every connection.
+#[derive(Default)]
+struct Announced {
+    state: Option<Vec<u8>>,
+    loss: Option<Vec<u8>>,
+}
+
+impl Shared {
+    fn live(&self) -> MutexGuard<'_, Option<Live>> {
+        // The guarded sections cannot panic half-way; a poisoned lock still holds a whole value.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn announced(&self) -> MutexGuard<'_, Announced> {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Publishes the retained documents; what does not fit now is published on the next connection.
+    fn publish_announced(&self, client: &AsyncClient) {
+        let announced = self.announced();
+        let documents = [(self.topics.state(), &announced.state), (self.topics.loss(), &announced.loss)];
+        for (topic, document) in documents {
+            if let Some(document) = document {
+                let _ = client.try_publish(topic, document.clone(), PublishOptions::at_least_once().retained());
+            }
+        }
+    }
+}
+
+struct MqttTransport {
+    shared: Arc<Shared>,
+    /// Rows handed to the library, to be confirmed.
+    sent: mpsc::Sender<Sent>,
+    link: JoinHandle<()>,
+}
+
+/// Bytes of a Publish beside topic, correlation data and payload: header, lengths, content type, error property.
+const PACKET_OVERHEAD: usize = 128;
+
+impl Transport for MqttTransport {
+    fn deliver(&mut self, row: RowId, epoch: Epoch, message: Arc<Message>) {
+        let live = self.shared.live();
+        // Without this connection the engine has heard, or will hear, of its end; the row stays in the outbox.
+        let Some(live) = live.as_ref().filter(|live| live.epoch == epoch) else { return };
+        let properties = topics::result_properties(message.to.correlation.as_ref(), message.code.as_ref());
+        let size = message.payload.len() + message.to.to.len() + message.to.correlation.as_ref().map_or(0, |c| c.len());
+        let options = PublishOptions::at_least_once().properties(properties);
+        let outcome = if size + PACKET_OVERHEAD > live.max_packet {
+            confirm::Outcome::Impossible("larger than the broker's maximum packet size")
+        } else {
+            match live.client.try_publish_tracked(&*message.to.to, message.payload.clone(), options) {
+                Ok(notice) => confirm::Outcome::Pending(notice),
+                Err(rumqttc::ClientError::InvalidRequest(_)) => confirm::Outcome::Impossible("no valid topic"),
+                Err(_) => confirm::Outcome::NotNow,
+            }
+        };
+        // The channel holds more than the delivery window, so it has room; if it had none, the next connection sends
+        // the row again.
+        let _ = self.sent.try_send(Sent { row, epoch, outcome });
+    }
+
+    fn ack(&mut self, ticket: AckTicket) {
+        let mut live = self.shared.live();
+        let Some(live) = live.as_mut().filter(|live| live.epoch == ticket.epoch) else { return };
+        for ack in live.acks.release(ticket) {
+            // The request channel holds more than all acks and rows together. An ack that was lost all the same only
+            // makes the broker deliver that job again.
+            if live.client.try_manual_ack(ack).is_err() {
+                tracing::warn!("an acknowledgement found no room; the broker will deliver that job again");
+            }
+        }
+    }
+
+    fn announce(&mut self, what: Announcement) {
+        let topics = &self.shared.topics;
+        let (topic, value, retained) = match &what {
+            Announcement::State(value) => (topics.state(), value, true),
+            Announcement::Loss(value) => (topics.loss(), value, true),
+            Announcement::Event(value) => (topics.event(), value, false),
+        };
+        let payload = value.to_string().into_bytes();
+        match what {
+            Announcement::State(_) => self.shared.announced().state = Some(payload.clone()),
+            Announcement::Loss(_) => self.shared.announced().loss = Some(payload.clone()),
+            Announcement::Event(_) => {}
+        }
+        if let Some(live) = self.shared.live().as_ref() {
+            let options = PublishOptions::at_least_once().retain(retained);
+            let _ = live.client.try_publish(topic, payload, options);
+        }
+    }
+
+    fn dead_letters(&self) -> Option<Address> {
+        Some(self.shared.topics.dead())
+    }
+
+    fn max_payload(&self) -> usize {
+        let known = self.shared.live().as_ref().map(|live| live.max_packet);
+        known.unwrap_or(self.shared.settings.max_packet).saturating_sub(2 * PACKET_OVERHEAD)
+    }
+
+    fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.shared.closing.store(true, Ordering::Release);
+        let disconnecting = self.shared.live().as_ref().is_some_and(|live| live.client.try_disconnect().is_ok());
+        if !disconnecting {
+            self.link.abort();
+        }
+        Box::pin(async move {
+            // An aborted task is a closed link as well.
+            let _ = self.link.await;
+        })
+    }
+}
