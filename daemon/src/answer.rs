@@ -48,20 +48,45 @@ struct ResultDocument<'a> {
     revision: u32,
     #[serde(rename = "final")]
     is_final: bool,
-    answer: Value,
+    answer: AnswerDocument<'a>,
     source: &'a str,
     certified: bool,
     reason: &'static str,
     proven: bool,
-    evidence: EvidenceDocument,
+    evidence: EvidenceDocument<'a>,
     timing_ms: TimingDocument,
     #[serde(skip_serializing_if = "Option::is_none")]
     outputs: Option<Box<RawValue>>,
 }
 
+/// `{label, index, confidence, top}` for classes; `{}` for tasks without.
+#[derive(Default, Serialize)]
+struct AnswerDocument<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confidence: Option<f32>,
+    /// The answering provider's model and version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    top: Vec<Ranked<'a>>,
+}
+
+#[derive(Serialize)]
+struct Ranked<'a> {
+    label: &'a str,
+    confidence: f32,
+}
+
+/// Classes that `top` lists.
+const TOP: usize = 3;
+
 /// The fields of protocol.md 3. Those of the certificate are null until there is one.
 #[derive(Serialize)]
-struct EvidenceDocument {
+struct EvidenceDocument<'a> {
     s: Option<f32>,
     lambda: Option<f32>,
     p_wrong: Option<f32>,
@@ -73,7 +98,7 @@ struct EvidenceDocument {
     delta: Option<f32>,
     /// What the local model would have answered, when somebody else did.
     #[serde(skip_serializing_if = "Option::is_none")]
-    local: Option<Value>,
+    local: Option<AnswerDocument<'a>>,
 }
 
 #[derive(Serialize)]
@@ -113,7 +138,7 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
         model_version: &facts.served.bundle.version,
         revision: 1,
         is_final: true,
-        answer: answer_value(answer, facts),
+        answer: answer_document(answer, facts),
         source: facts.provider.unwrap_or("local"),
         certified: answer.certified,
         reason: answer.reason.code(),
@@ -128,7 +153,7 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
             n: None,
             alpha: None,
             delta: None,
-            local: by_other.then(|| local_answer(facts, false)),
+            local: by_other.then(|| local_answer(facts, 0)),
         },
         timing_ms: TimingDocument {
             queue: millis(answer.timing.queue),
@@ -159,55 +184,67 @@ fn given_outputs<'a>(answer: &Answer, facts: &'a Facts<'_>) -> &'a [Tensor] {
     }
 }
 
-fn answer_value(answer: &Answer, facts: &Facts<'_>) -> Value {
+fn answer_document<'a>(answer: &Answer, facts: &'a Facts<'_>) -> AnswerDocument<'a> {
     match (answer.source, facts.upstream) {
-        (Source::Provider(_), Some(upstream)) => {
-            let label = facts.served.bundle.labels.get(upstream.index);
-            json!({ "label": label, "index": upstream.index, "confidence": upstream.confidence, "model": upstream.model })
-        }
-        _ => local_answer(facts, true),
+        (Source::Provider(_), Some(upstream)) => AnswerDocument {
+            label: facts.served.bundle.labels.get(upstream.index).map(String::as_str),
+            index: Some(upstream.index),
+            confidence: upstream.confidence,
+            model: Some(&upstream.model),
+            top: Vec::new(),
+        },
+        _ => local_answer(facts, TOP),
     }
 }
 
-/// `{label, index, confidence, top}`, or `{}` for tasks without classes.
-fn local_answer(facts: &Facts<'_>, with_top: bool) -> Value {
+fn local_answer<'a>(facts: &'a Facts<'_>, top: usize) -> AnswerDocument<'a> {
     let bundle = &facts.served.bundle;
     let best = facts.scores.and_then(|scores| top_probability(scores, bundle.temperature).zip(Some(scores)));
-    let Some(((index, confidence), scores)) = best else { return json!({}) };
-    let mut value = json!({ "label": bundle.labels.get(index), "index": index, "confidence": confidence });
-    if with_top {
-        let mut ranked: Vec<(usize, f32)> = softmax(scores, bundle.temperature).into_iter().enumerate().collect();
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let top = |(index, p): &(usize, f32)| json!({ "label": bundle.labels.get(*index), "confidence": p });
-        value["top"] = ranked.iter().take(3).map(top).collect();
+    let Some(((index, confidence), scores)) = best else { return AnswerDocument::default() };
+    let mut ranked: Vec<(f32, &String)> = softmax(scores, bundle.temperature).into_iter().zip(&*bundle.labels).collect();
+    let top = top.min(ranked.len());
+    if top > 0 && top < ranked.len() {
+        // Of a thousand classes only the first few are worth sorting.
+        ranked.select_nth_unstable_by(top - 1, |a, b| b.0.total_cmp(&a.0));
     }
-    value
+    ranked.truncate(top);
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    AnswerDocument {
+        label: bundle.labels.get(index).map(String::as_str),
+        index: Some(index),
+        confidence: Some(confidence),
+        model: None,
+        top: ranked.into_iter().map(|(confidence, label)| Ranked { label, confidence }).collect(),
+    }
 }
 
 /// The decision as parameters of an Open Inference Protocol response: flat, as the protocol wants them.
 fn parameters(answer: &Answer, facts: &Facts<'_>) -> Map<String, Value> {
     let mut parameters = Map::new();
-    if let Value::Object(fields) = answer_value(answer, facts) {
-        for key in ["label", "index", "confidence"] {
-            if let Some(value) = fields.get(key) {
-                parameters.insert(key.to_owned(), value.clone());
-            }
-        }
-    }
+    let given = answer_document(answer, facts);
     let evidence = answer.evidence;
-    let rest = [
+    let fields = [
+        ("label", json!(given.label)),
+        ("index", json!(given.index)),
+        ("confidence", number(given.confidence)),
         ("source", json!(facts.provider.unwrap_or("local"))),
         ("certified", json!(answer.certified)),
         ("reason", json!(answer.reason.code())),
         ("revision", json!(1)),
         ("final", json!(true)),
         ("proven", json!(facts.served.proven)),
-        ("s", json!(evidence.s)),
-        ("lambda", json!(evidence.lambda)),
+        ("s", number(evidence.s)),
+        ("lambda", number(evidence.lambda)),
         ("total_ms", json!(millis(answer.timing.total))),
     ];
-    parameters.extend(rest.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)));
+    let known = fields.into_iter().filter(|(_, value)| !value.is_null());
+    parameters.extend(known.map(|(key, value)| (key.to_owned(), value)));
     parameters
+}
+
+/// An f32 by its own shortest decimal form, not by that of the f64 next to it.
+fn number(value: Option<f32>) -> Value {
+    value.and_then(|value| value.to_string().parse::<f64>().ok()).map_or(Value::Null, |value| json!(value))
 }
 
 /// Renders an error in the form that the asker reads.

@@ -59,7 +59,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let infos: Arc<[ModelInfo]> = models.iter().map(info).collect();
     let engine_providers = config.providers.iter().map(|setup| ProviderRules { timeout: setup.timeout }).collect();
 
-    let device: Arc<str> = config.device.id.as_str().into();
+    let device = config.device.id;
     let mut transports = Vec::new();
     for (index, (name, setup)) in config.transports.into_iter().enumerate() {
         let context = TransportContext {

@@ -1,9 +1,18 @@
 //! Picket: an edge inference daemon. See README.md for the map of the house.
 
+pub mod answer;
+pub mod assemble;
+pub mod bundle;
+pub mod cli;
 pub mod config;
 pub mod inference;
+pub mod oip;
+pub mod options;
+pub mod pipeline;
 pub mod ports;
 pub mod provider;
+pub mod run;
+pub mod store;
 pub mod telemetry;
 pub mod tensor;
 pub mod transport;

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// One arrival inside this process: a job, or a repetition of one. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub u64);
 
 /// An outbox row: one message that stays until its transport confirms it. The store numbers them upwards.
@@ -41,7 +41,7 @@ pub struct AckTicket {
 }
 
 /// A job id as users give it: 1–128 bytes of `[A-Za-z0-9._:/-]`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(Arc<str>);
 
 impl JobId {

@@ -57,8 +57,26 @@ pub const MAX_BODY_BYTES: usize = 64 << 20;
 pub const MAX_PROVIDER_BYTES: usize = 1 << 20;
 /// Largest model file.
 pub const MAX_MODEL_BYTES: u64 = 512 << 20;
+/// Bytes of one file of golden vectors, packed and unpacked.
+pub const MAX_GOLDEN_BYTES: u64 = 64 << 20;
+/// Arrays in one file of golden vectors.
+pub const GOLDEN_ARRAYS: usize = 64;
+/// Golden vectors of one bundle.
+pub const GOLDEN_VECTORS: usize = 64;
+/// Bytes of one file of a configuration, or of one `bundle.toml`.
+pub const CONFIG_BYTES: u64 = 256 << 10;
+/// Files in `conf.d`.
+pub const CONFIG_FILES: usize = 64;
 /// Most elements of one tensor.
 pub const MAX_TENSOR_ELEMENTS: usize = 64 << 20;
+/// Most dimensions of one tensor.
+pub const MAX_TENSOR_RANK: usize = 16;
+/// Bytes of the `parameters` of an inference request, and of its list of wanted outputs.
+pub const OIP_PARAMETERS_BYTES: usize = 64 << 10;
+/// Bytes of a job's `group-key`, and of other short texts that a job may bring.
+pub const JOB_TEXT_BYTES: usize = 256;
+/// Longest wait for a connection to a provider.
+pub const PROVIDER_CONNECT: Span = Span::from_millis(1_000);
 /// Acks that one connection may hold back at once; advertised to the broker as Receive Maximum.
 pub const UNACKED_ARRIVALS: u16 = 1_024;
 /// Requests queued in the MQTT client library: a delivery window, an ack for each held arrival, and state messages.
@@ -67,6 +85,18 @@ pub const LINK_REQUESTS: usize = DELIVERY_WINDOW + UNACKED_ARRIVALS as usize + 6
 pub const ANNOUNCEMENTS: usize = 64;
 /// HTTP requests waiting for their answer.
 pub const HTTP_WAITERS: usize = 1_024;
+/// Open HTTP connections; the next one waits in the kernel until one closes.
+pub const HTTP_CONNECTIONS: usize = 1_024;
+/// Bytes of all HTTP bodies that are in the house at once; what is beyond is shed.
+pub const HTTP_BODIES_BYTES: usize = 2 * MAX_BODY_BYTES;
+/// A connection that sends no complete request head for this long is closed, idle ones too.
+pub const HTTP_HEAD_WAIT: Span = Span::from_millis(75_000);
+/// A body that does not grow for this long is given up.
+pub const HTTP_BODY_WAIT: Span = Span::from_millis(10_000);
+/// The run loop answers a question about its state in this time, or it is not ready.
+pub const HTTP_STATUS_WAIT: Span = Span::from_millis(2_000);
+/// Answers get this long to leave when the daemon stops.
+pub const HTTP_CLOSE_WAIT: Span = Span::from_millis(2_000);
 /// Provider failures in a row that trip its breaker.
 pub const BREAKER_FAILURES: u32 = 3;
 /// First wait of a tripped breaker before it probes; doubles up to the maximum.

@@ -29,7 +29,7 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
     }
     let transports: Vec<&str> = config.transports.iter().map(|(name, _)| *name).collect();
     if as_json {
-        println!("{}", json!({ "ok": true, "device": config.device.id, "transports": transports, "models": models }));
+        println!("{}", json!({ "ok": true, "device": *config.device.id, "transports": transports, "models": models }));
         return Ok(());
     }
     println!("{} is good: device {}, {}", path.display(), config.device.id, transports.join(" and "));

@@ -1,5 +1,124 @@
-//! From TOML text to a checked configuration; nothing is opened here.
+//! From TOML text to a checked configuration; nothing is opened here but the files themselves.
 
+mod device;
+mod document;
+mod escalation;
+mod model;
 pub mod section;
+mod store;
+pub mod units;
+pub mod words;
 
-pub use section::{ConfigError, Section};
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, sync::Arc};
+
+pub use self::{
+    device::Device,
+    escalation::Escalation,
+    model::ModelConfig,
+    section::{ConfigError, Section, Source},
+    store::{OnFull, StoreConfig},
+};
+use self::{document::Document, words::Names};
+use crate::{
+    provider::{PROVIDERS, ProviderKind, ProviderSetup},
+    transport::{TRANSPORTS, TransportKind, TransportSetup},
+};
+
+/// A configuration that has been checked as far as that goes without opening a socket.
+pub struct Config {
+    pub device: Device,
+    pub store: StoreConfig,
+    /// The transports that are configured, by name, in the order of their registration.
+    pub transports: Vec<(&'static str, Box<dyn TransportSetup>)>,
+    /// At least one; a [`picket_core::job::ModelId`] is an index of this.
+    pub models: Vec<ModelConfig>,
+    /// `None`: nobody is ever asked.
+    pub escalation: Option<Escalation>,
+    /// A [`picket_core::job::ProviderId`] is an index of this.
+    pub providers: Vec<ProviderSetup>,
+}
+
+/// The plug-ins that own sections of the configuration.
+#[derive(Clone, Copy)]
+struct Kinds<'k> {
+    transports: &'k [&'static dyn TransportKind],
+    providers: &'k [&'static dyn ProviderKind],
+}
+
+impl Config {
+    /// Reads `path`, then `conf.d/*.toml` beside it in the order of their names: later keys override earlier ones,
+    /// `[[model]]` and `[[provider]]` append.
+    ///
+    /// # Errors
+    /// The first mistake, as one line with its place: `config/unreadable`, `config/syntax`, `config/unknown-key`,
+    /// `config/unknown-name`, `config/duplicate-name`, `config/missing`, `config/missing-bundle`, `config/not-yet`
+    /// or `config/invalid`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let source = Arc::new(document::gather(path)?);
+        let kinds = Kinds { transports: TRANSPORTS, providers: PROVIDERS };
+        Self::check(&source, document::folder_of(path), kinds)
+    }
+
+    fn check(source: &Arc<Source>, folder: &Path, kinds: Kinds<'_>) -> Result<Self, ConfigError> {
+        let mut document = Document::parse(source)?;
+        let mut known = vec!["device", "store", "model", "escalation", "provider"];
+        known.extend(kinds.transports.iter().map(|kind| kind.name()));
+        document.allow(&known)?;
+
+        let device = device::check(document.table("device")?.as_ref())?;
+        let store = store::check(document.table("store")?.as_ref(), folder)?;
+        let transports = transports(&mut document, kinds.transports)?;
+        let models = model::check_all(&document.tables("model")?, folder, &store)?;
+        let providers = providers(&document.tables("provider")?, kinds.providers)?;
+        let escalation = match document.table("escalation")? {
+            Some(section) => Some(escalation::check(&section, &providers)?),
+            None => None,
+        };
+        if models.is_empty() {
+            return Err(document.error("config/missing", "there is no [[model]]; a Picket needs at least one"));
+        }
+        if transports.is_empty() {
+            let names: Vec<String> = kinds.transports.iter().map(|kind| format!("[{}]", kind.name())).collect();
+            let message = format!("no jobs could come in; add one of these sections: {}", names.join(", "));
+            return Err(document.error("config/missing", &message));
+        }
+        Ok(Self { device, store, transports, models, escalation, providers })
+    }
+}
+
+type Transports = Vec<(&'static str, Box<dyn TransportSetup>)>;
+
+fn transports(document: &mut Document<'_>, kinds: &[&'static dyn TransportKind]) -> Result<Transports, ConfigError> {
+    let mut setups = Vec::new();
+    for kind in kinds {
+        if let Some(section) = document.table(kind.name())? {
+            setups.push((kind.name(), kind.configure(section)?));
+        }
+    }
+    Ok(setups)
+}
+
+fn providers(sections: &[Section<'_>], kinds: &[&'static dyn ProviderKind]) -> Result<Vec<ProviderSetup>, ConfigError> {
+    let known: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    let mut names = Names::new("provider");
+    let mut setups = Vec::new();
+    for section in sections {
+        let Some(name) = section.text("name") else {
+            return Err(section.error(section.key_span("name"), "a provider needs a `name`, in quotes"));
+        };
+        names.claim(section, &name)?;
+        let Some(wanted) = section.text("kind") else {
+            let message = format!("a provider needs a `kind`, one of: {}", known.join(", "));
+            return Err(section.error(section.key_span("kind"), message));
+        };
+        let Some(kind) = kinds.iter().find(|kind| kind.name() == *wanted.get_ref()) else {
+            let message = section::unknown_word("kind", wanted.get_ref(), &known);
+            return Err(section.fault("config/unknown-name", Some(wanted.span()), message));
+        };
+        setups.push(kind.configure(section.clone())?);
+    }
+    Ok(setups)
+}

@@ -30,3 +30,9 @@ pub struct ProviderSetup {
     pub timeout: Span,
     pub provider: Arc<dyn Provider>,
 }
+
+/// The one TLS provider of the whole binary: ring, which cross-compiles without more than a C compiler.
+pub fn use_ring() {
+    // An error says that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

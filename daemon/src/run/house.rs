@@ -10,8 +10,7 @@ use picket_core::{
     Action, Input, Note, Outcome, Source,
     engine::Engine,
     escalation::decide::Observation,
-    job::{Arrival, Digest, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, StoredJob, TransportId},
-    limits,
+    job::{Arrival, Digest, Failure, JobId, Key, ModelId, Privacy, ProviderId, StoredJob},
     time::{Moment, Span},
 };
 use serde_json::{Value, json};

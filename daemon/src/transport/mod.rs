@@ -1,5 +1,7 @@
 //! Transports: how jobs come in and results go out.
 
+pub mod mqtt;
+
 use std::sync::Arc;
 
 use picket_core::job::TransportId;
@@ -11,7 +13,9 @@ use crate::{
 };
 
 /// The registration table: to add a transport, add its file, its `mod` line and its line here.
-pub static TRANSPORTS: &[&dyn TransportKind] = &[];
+pub static TRANSPORTS: &[&dyn TransportKind] = &[
+    &mqtt::Mqtt,
+];
 
 /// A kind of transport: one section of the configuration, one row of [`TRANSPORTS`].
 pub trait TransportKind: Sync {

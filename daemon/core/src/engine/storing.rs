@@ -113,3 +113,69 @@ impl Engine {
         Some(job)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Input, StoreFault,
+        engine::{ModelRules, WhenFull},
+        escalation::decide::Policy,
+        job::{AckTicket, Arrival, Epoch, JobId, ModelId, Privacy, TransportId},
+        time::Span,
+    };
+
+    const TICKET: AckTicket = AckTicket { transport: TransportId(0), epoch: Epoch(1), serial: 0 };
+
+    /// An engine in which the same job has arrived so often, with these tickets; the first one is being accepted.
+    fn arrived(tickets: &[Option<AckTicket>]) -> Engine {
+        let policy = Policy { temperature: 1.0, threshold: None, providers: vec![] };
+        let rules =
+            ModelRules { workers: 1, queue: 2, when_full: WhenFull::Shed, deadline: Span::from_millis(50), policy };
+        let mut engine = Engine::new(vec![rules], vec![]);
+        for (key, ticket) in (0..).zip(tickets) {
+            let arrival = Arrival {
+                key: Key(key),
+                id: JobId::new("job").unwrap(),
+                digest: [0; 32],
+                model: Ok(ModelId(0)),
+                deadline: None,
+                priority: 0,
+                privacy: Privacy::Ok,
+                ticket: *ticket,
+                answer_repeats: ticket.is_none(),
+            };
+            engine.step(Moment::ZERO, Input::Arrived(arrival), &mut Vec::new());
+        }
+        engine
+    }
+
+    fn store_failed(engine: &mut Engine) -> Vec<Action> {
+        let mut out = Vec::new();
+        engine.step(Moment::ZERO, Input::StoreFailed { key: Key(0), why: StoreFault::Full }, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_bounce_reaches_everybody_who_waits_for_the_job() {
+        let mut engine = arrived(&[None, None]);
+        let out = store_failed(&mut engine);
+        for caller in [Key(0), Key(1)] {
+            assert!(out.iter().any(|action| matches!(action, Action::Bounce { key, .. } if *key == caller)), "{out:?}");
+            assert!(out.iter().any(|action| matches!(action, Action::Forget { key } if *key == caller)), "{out:?}");
+        }
+        assert!(engine.idle());
+    }
+
+    #[test]
+    fn an_ack_that_is_owed_keeps_a_callers_job() {
+        let mut engine = arrived(&[None, Some(TICKET)]);
+        let out = store_failed(&mut engine);
+        assert!(!out.iter().any(|action| matches!(action, Action::Bounce { .. })), "{out:?}");
+        let mut out = Vec::new();
+        engine.step(Moment::ZERO + limits::STORE_RETRY, Input::Tick, &mut out);
+        assert!(matches!(out[..], [Action::Accept { key: Key(0), .. }]), "{out:?}");
+        engine.step(Moment::ZERO + limits::STORE_RETRY, Input::Accepted { key: Key(0) }, &mut out);
+        assert!(out.iter().any(|action| matches!(action, Action::Ack { ticket } if *ticket == TICKET)), "{out:?}");
+    }
+}

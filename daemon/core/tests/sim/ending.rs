@@ -56,12 +56,15 @@ impl World<'_> {
         }
     }
 
-    /// More jobs, now that all is well: every place of every model must still be there, and its whole queue.
+    /// More jobs, now that all is well: one for each model; or, which takes longer, enough to find out whether every place
+    /// of every model is still there, and its whole queue.
     fn probe(&mut self) {
         self.probing = true;
+        let fill = self.chance(0.25);
         let mut number = 0_u32;
         for model in 0..self.plan.models.len() {
-            for _ in 0..slots(&self.plan, model) + self.plan.models[model].queue {
+            let fitting = slots(&self.plan, model) + self.plan.models[model].queue;
+            for _ in 0..if fill { fitting } else { 1 } {
                 number += 1;
                 let spec = Rc::new(Spec {
                     id: JobId::new(&format!("probe-{number}")).unwrap(),
@@ -80,7 +83,7 @@ impl World<'_> {
         self.run();
         for model in 0..self.plan.models.len() {
             let (peak, places) = (self.process().peak[model], slots(&self.plan, model));
-            assert_eq!(peak, places, "model {model} has lost places: it never had all of them in use");
+            assert!(peak == places || !fill, "model {model} has lost places: it used {peak} of {places} at most");
         }
     }
 }

@@ -19,7 +19,7 @@ impl World<'_> {
             known.deadline_at = kept.deadline_at;
             known.admitted = true;
             known.accepted_at = Some(self.now);
-            process.keys.insert(*key, known);
+            process.keys.insert(*key, Box::new(known));
             process.tally.accepted += 1;
             process.tally.waiting += 1;
             self.coverage.hit(Seen::RecoveredJob);
@@ -43,7 +43,7 @@ impl World<'_> {
         self.note(|_| "the process dies".into());
         self.process = None;
         for (at, event) in std::mem::take(&mut self.events) {
-            match event {
+            match *event {
                 Event::Inside(Inside::Commit(op, _)) if self.rng.random_bool(0.5) => {
                     self.note(|_| format!("still durable: {op:?}"));
                     self.coverage.hit(Seen::CommittedUnheard);
@@ -51,7 +51,7 @@ impl World<'_> {
                 }
                 Event::Inside(_) => {}
                 outside => {
-                    self.events.insert(at, outside);
+                    self.events.insert(at, Box::new(outside));
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use picket_core::{
     Action, Input, Note, Outcome, ProviderFault, Source,
-    escalation::decide::Observation,
+    escalation::decide::{Observation, Reason},
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, TransportId},
     limits,
     time::{Moment, Span},
@@ -40,7 +40,7 @@ impl World<'_> {
                 let process = self.process();
                 assert_eq!(process.must_confirm.take(), Some(row), "I3: a row goes without a confirmation of now");
                 process.rows.remove(&row);
-                self.to_store(Op::Confirm { row });
+                self.send_to_store(Op::Confirm { row });
             }
             Action::Forget { key } => {
                 let known = self.process().live(key);
@@ -51,14 +51,14 @@ impl World<'_> {
         }
     }
 
-    fn to_store(&mut self, op: Op) {
+    fn send_to_store(&mut self, op: Op) {
         let longest = if self.probing { Span::ZERO } else { self.plan.store_latency };
         let (durable, reported) = (up_to(&mut self.rng, longest), up_to(&mut self.rng, longest));
         self.after(durable, Inside::Commit(op, reported));
     }
 
     fn accept(&mut self, key: Key, deadline_at: Moment) {
-        let known = self.process().to_store(key);
+        let known = self.process().start_storing(key);
         assert!(known.accepted_at.is_none() && known.outcome.is_none(), "{key:?} is past its acceptance");
         known.admitted = true;
         known.deadline_at = deadline_at;
@@ -66,12 +66,12 @@ impl World<'_> {
         let model = spec.model.expect("only known models are accepted");
         let whole = spec.deadline.unwrap_or(self.plan.models[model].deadline).min(limits::DEADLINE_MAX);
         assert_eq!(deadline_at, arrived + whole, "the deadline of {key:?}");
-        self.to_store(Op::Accept { key, spec, to, deadline_at });
+        self.send_to_store(Op::Accept { key, spec, to, deadline_at });
     }
 
     fn ack(&mut self, ticket: AckTicket) {
-        let of = |(_, known): &(&Key, &Known)| known.ticket == Some(ticket);
-        let found = self.process().keys.iter().find(of).map(|(key, known)| (*key, known.spec.clone()));
+        let found = self.process().keys.iter().find(|(_, known)| known.ticket == Some(ticket));
+        let found = found.map(|(key, known)| (*key, known.spec.clone()));
         let (key, spec) = found.unwrap_or_else(|| panic!("I6: {ticket:?} came with no arrival of this process"));
         let accepted = self.store.accepted.get(&spec.id).is_some_and(|(digest, _)| *digest == spec.digest);
         assert!(accepted || self.store.refused.contains(&key), "I1: {key:?} is acked, and nothing of it is durable");
@@ -160,7 +160,7 @@ impl World<'_> {
 
     fn finish(&mut self, key: Key, outcome: Arc<Outcome>) {
         let now = self.now;
-        let known = self.process().to_store(key);
+        let known = self.process().start_storing(key);
         let accepted_at = known.accepted_at.unwrap_or_else(|| panic!("{key:?} ends, and was never accepted"));
         if let Some(before) = &known.outcome {
             assert_eq!(*before, outcome, "I2: {key:?} ends differently when it is tried again");
@@ -175,7 +175,7 @@ impl World<'_> {
             }
             self.judge(key, &outcome);
         }
-        self.to_store(Op::Finish { key, outcome });
+        self.send_to_store(Op::Finish { key, outcome });
     }
 
     /// Is this how the job should end, after what happened to it?
@@ -187,7 +187,7 @@ impl World<'_> {
             Outcome::Answered(answer) => match answer.source {
                 Source::Local => {
                     assert_eq!(known.said, Some(Said::Usable), "{key:?} has no local answer");
-                    (!known.spec.privacy.may_leave()).then_some(Seen::KeptLocal)
+                    (answer.reason == Reason::LocalPolicyNoEgress).then_some(Seen::KeptLocal)
                 }
                 Source::Provider(provider) => {
                     assert_eq!(known.helped, Some(provider), "{key:?} has no answer of {provider:?}");
@@ -227,12 +227,12 @@ impl World<'_> {
 
     fn refuse(&mut self, key: Key, failure: Arc<Failure>) {
         assert!(!self.probing, "{key:?} is refused in a perfect world: {failure}");
-        let known = self.process().to_store(key);
+        let known = self.process().start_storing(key);
         assert!(!known.admitted, "{key:?} is refused after it was admitted");
         let (to, model) = (known.to, known.spec.model);
         if let Some(before) = known.refusal.replace(failure.clone()) {
             assert_eq!(before, failure, "{key:?} is refused differently when it is tried again");
-            return self.to_store(Op::Refuse { key, to });
+            return self.send_to_store(Op::Refuse { key, to });
         }
         match (failure.code, model) {
             ("job/id-reused", _) => self.coverage.hit(Seen::IdReused),
@@ -243,14 +243,14 @@ impl World<'_> {
             }
             _ => self.coverage.hit(Seen::Unanswerable),
         }
-        self.to_store(Op::Refuse { key, to });
+        self.send_to_store(Op::Refuse { key, to });
     }
 
     fn repeat(&mut self, key: Key, id: &JobId) {
-        let known = self.process().to_store(key);
+        let known = self.process().start_storing(key);
         assert_eq!(known.spec.id, *id, "another job's result is repeated");
         let (spec, to) = (known.spec.clone(), known.to);
-        self.to_store(Op::Repeat { key, spec, to });
+        self.send_to_store(Op::Repeat { key, spec, to });
     }
 
     fn deliver(&mut self, transport: TransportId, id: RowId, epoch: Epoch) {
@@ -277,7 +277,15 @@ impl World<'_> {
 
     fn noted(&mut self, note: &Note) {
         match note {
-            Note::Duplicate { .. } => self.process().tally.duplicates += 1,
+            Note::Duplicate { id } => {
+                let process = self.process();
+                process.tally.duplicates += 1;
+                if process.keys.values().any(|known| known.admitted && !known.forgotten && known.spec.id == *id) {
+                    self.coverage.hit(Seen::JoinedActive);
+                } else if self.store.rows.values().any(|(_, job)| job.as_ref() == Some(id)) {
+                    self.coverage.hit(Seen::StillOnItsWay);
+                }
+            }
             Note::StaleConfirm { row } => {
                 assert_eq!(self.process().must_call_stale.take(), Some(*row), "a good confirmation is called stale");
             }

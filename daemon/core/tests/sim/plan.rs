@@ -91,8 +91,10 @@ impl Plan {
         let busy = *[Span::from_millis(5), Span::from_millis(100), Span::from_millis(600)].choose(rng).unwrap();
         let calm_at = Moment::ZERO + busy + Span::from_millis(500);
         let mut happenings = arrivals(rng, models.len(), busy, mqtt.is_some(), http.is_some());
-        for (happening, most) in [(Happening::Cut, 4), (Happening::Crash, 2), (Happening::Drain, 1)] {
-            let count = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..=most) };
+        for (happening, most, often) in
+            [(Happening::Cut, 4, 0.5), (Happening::Crash, 2, 0.5), (Happening::Drain, 1, 0.2)]
+        {
+            let count = if rng.random_bool(often) { rng.random_range(0..=most) } else { 0 };
             let span = if rng.random_bool(0.5) { busy } else { calm_at.since(Moment::ZERO) };
             happenings.extend((0..count).map(|_| (Moment::ZERO + up_to(rng, span), happening.clone())));
         }

@@ -89,7 +89,7 @@ pub struct Lane {
 
 pub struct Process {
     pub engine: Engine,
-    pub keys: BTreeMap<Key, Known>,
+    pub keys: BTreeMap<Key, Box<Known>>,
     pub lanes: BTreeMap<TransportId, Lane>,
     /// Rows that the engine was told of and has not confirmed.
     pub rows: BTreeMap<RowId, TransportId>,
@@ -131,8 +131,8 @@ impl Process {
         known
     }
 
-    /// As `live`, for actions of the store: one at a time per key.
-    pub fn to_store(&mut self, key: Key) -> &mut Known {
+    /// As `live`, for work of the store: one at a time per key.
+    pub fn start_storing(&mut self, key: Key) -> &mut Known {
         let known = self.live(key);
         assert!(!known.in_store, "two store operations of {key:?} at once");
         known.in_store = true;

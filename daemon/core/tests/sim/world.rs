@@ -52,8 +52,8 @@ pub struct World<'a> {
     pub rng: StdRng,
     pub now: Moment,
     pub plan: Plan,
-    /// By time; what happens at the same time happens in random order.
-    pub events: BTreeMap<(Moment, u32, u64), Event>,
+    /// By time; what happens at the same time happens in random order. Boxed, because the map moves its values a lot.
+    pub events: BTreeMap<(Moment, u32, u64), Box<Event>>,
     scheduled: u64,
     pub store: Store,
     pub broker: Broker,
@@ -110,7 +110,7 @@ impl<'a> World<'a> {
 
     pub fn at(&mut self, at: Moment, event: Event) {
         self.scheduled += 1;
-        self.events.insert((at, self.rng.random(), self.scheduled), event);
+        self.events.insert((at, self.rng.random(), self.scheduled), Box::new(event));
     }
 
     pub fn after(&mut self, span: Span, inside: Inside) {
@@ -163,7 +163,7 @@ impl<'a> World<'a> {
             } else {
                 let ((at, ..), event) = self.events.pop_first().unwrap();
                 self.now = at;
-                self.happen(event);
+                self.happen(*event);
             }
             assert!(self.coverage.steps < limit, "this schedule never comes to rest");
         }
@@ -254,7 +254,7 @@ impl<'a> World<'a> {
         self.next_key += 1;
         let known = Known::new(spec.clone(), to, ticket, self.now);
         let draining = self.process().draining;
-        self.process().keys.insert(key, known);
+        self.process().keys.insert(key, Box::new(known));
         if draining {
             self.coverage.hit(Seen::ArrivedInDrain);
         }

@@ -4,7 +4,13 @@
 //! we had under way ourselves is in the outbox and is sent again anyway. The client library refuses to resume a session
 //! of which it knows nothing (or, in its compatible mode, refuses to publish in it), so it is given an empty one.
 
-use rumqttc::{AckMode, MqttOptions, PersistedAckMode, PersistedSession, SessionStore, SessionStoreFuture, SessionStoreKey};
+use std::{future::Future, pin::Pin};
+
+use rumqttc::{
+    AckMode, MqttOptions, PersistedAckMode, PersistedSession, SessionStore, SessionStoreError, SessionStoreKey,
+};
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> + Send + 'a>>;
 
 /// Always holds a session with nothing under way. To be taken out of the options once connected: the library would save
 /// every batch of packets into it.
@@ -32,15 +38,15 @@ impl EmptySession {
 }
 
 impl SessionStore for EmptySession {
-    fn load<'a>(&'a self, _key: &'a SessionStoreKey) -> SessionStoreFuture<'a, Option<PersistedSession>> {
+    fn load<'a>(&'a self, _key: &'a SessionStoreKey) -> Answer<'a, Option<PersistedSession>> {
         Box::pin(async { Ok(Some(self.0.clone())) })
     }
 
-    fn save<'a>(&'a self, _key: &'a SessionStoreKey, _session: &'a PersistedSession) -> SessionStoreFuture<'a, ()> {
+    fn save<'a>(&'a self, _key: &'a SessionStoreKey, _session: &'a PersistedSession) -> Answer<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 
-    fn clear<'a>(&'a self, _key: &'a SessionStoreKey) -> SessionStoreFuture<'a, ()> {
+    fn clear<'a>(&'a self, _key: &'a SessionStoreKey) -> Answer<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 }

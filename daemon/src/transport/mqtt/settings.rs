@@ -76,9 +76,9 @@ impl Settings {
             (Some(url), Some(_)) => return fail(url.span(), "give either `url` or `embedded`, not both".to_owned()),
             (None, None) => return Err(place.error(None, "`url` is missing, for example \"mqtt://127.0.0.1:1883\"")),
         };
-        let prefix = match raw.prefix {
+        let prefix = match &raw.prefix {
             None => "picket/v1".to_owned(),
-            Some(prefix) if valid_prefix(prefix.as_ref()) => prefix.into_inner(),
+            Some(prefix) if valid_prefix(prefix.as_ref()) => prefix.as_ref().clone(),
             Some(prefix) => return fail(prefix.span(), "a prefix is a topic without wildcards and outer slashes".to_owned()),
         };
         let keep_alive = match &raw.keep_alive_s {

@@ -1,0 +1,158 @@
+//! Whether the manifest makes sense in itself, and what it then says.
+
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::{
+    BundleError, ConcludeStep, PrepareStep, Task,
+    manifest::{Manifest, RawTensor},
+    steps,
+};
+use crate::{
+    config::{section::unknown_word, words::name_fault},
+    ports::TensorSpec,
+    tensor::{Dtype, elements},
+};
+
+/// What a manifest declares, checked.
+pub struct Declared {
+    pub task: Task,
+    pub labels: Arc<[String]>,
+    pub inputs: Vec<TensorSpec>,
+    pub outputs: Vec<TensorSpec>,
+    pub prepare: Vec<PrepareStep>,
+    pub conclude: Vec<ConcludeStep>,
+    pub temperature: f32,
+    pub threshold: Option<f32>,
+}
+
+/// # Errors
+/// The first thing in the manifest that cannot be.
+pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
+    let raw = &manifest.raw;
+    if let Some(message) = name_fault(raw.name.get_ref()) {
+        return Err(manifest.invalid(&raw.name, message));
+    }
+    let digest = raw.model.sha256.get_ref();
+    if digest.len() != 64 || !digest.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Err(manifest.invalid(&raw.model.sha256, "`sha256` is 64 hexadecimal digits"));
+    }
+    if raw.card.is_none() {
+        let message = "there is no [card]; say at least what the model is for, what it learned from, its limits, \
+                       and who answers for it";
+        return Err(manifest.error("bundle/no-card", None, message));
+    }
+    let task = task(manifest)?;
+    let inputs = tensors(manifest, "input", &raw.input)?;
+    let outputs = tensors(manifest, "output", &raw.output)?;
+    let labels = labels(manifest, task, &outputs)?;
+    let prepare = steps::prepare(manifest, &inputs)?;
+    let conclude = steps::conclude(manifest)?;
+    if let (Task::Tensor, Some(step)) = (task, raw.conclude.first()) {
+        return Err(manifest.invalid(step, "nothing is concluded from the outputs of task `tensor`"));
+    }
+    let (temperature, threshold) = decision(manifest, task)?;
+    Ok(Declared { task, labels, inputs, outputs, prepare, conclude, temperature, threshold })
+}
+
+fn task(manifest: &Manifest) -> Result<Task, BundleError> {
+    let task = &manifest.raw.task;
+    match task.get_ref().as_str() {
+        "classify" => Ok(Task::Classify),
+        "tensor" => Ok(Task::Tensor),
+        later @ ("detect" | "regress" | "anomaly") => {
+            let message = format!("task `{later}` is not there yet; there are classify and tensor");
+            Err(manifest.error("bundle/not-yet", Some(task.span()), message))
+        }
+        other => Err(manifest.invalid(task, unknown_word("task", other, &["classify", "tensor"]))),
+    }
+}
+
+fn tensors(manifest: &Manifest, what: &str, raw: &[RawTensor]) -> Result<Vec<TensorSpec>, BundleError> {
+    if raw.is_empty() {
+        return Err(manifest.error(
+            "bundle/invalid",
+            None,
+            format!("there is no [[{what}]]; a bundle declares them all"),
+        ));
+    }
+    let mut specs: Vec<TensorSpec> = Vec::with_capacity(raw.len());
+    for tensor in raw {
+        if specs.iter().any(|spec| spec.name == *tensor.name.get_ref()) {
+            return Err(
+                manifest.invalid(&tensor.name, format!("there is an {what} `{}` already", tensor.name.get_ref()))
+            );
+        }
+        specs.push(tensor_spec(manifest, tensor)?);
+    }
+    Ok(specs)
+}
+
+fn tensor_spec(manifest: &Manifest, tensor: &RawTensor) -> Result<TensorSpec, BundleError> {
+    let Some(dtype) = Dtype::parse(tensor.dtype.get_ref()) else {
+        let known = Dtype::ALL.map(Dtype::name);
+        return Err(manifest.invalid(&tensor.dtype, unknown_word("dtype", tensor.dtype.get_ref(), &known)));
+    };
+    let dim = |dim: &i64| match dim {
+        -1 => Ok(None),
+        1.. => usize::try_from(*dim).map(Some).map_err(|_| *dim),
+        _ => Err(*dim),
+    };
+    let shape: Vec<Option<usize>> =
+        tensor.shape.get_ref().iter().map(dim).collect::<Result<_, _>>().map_err(|dim| {
+            manifest.invalid(&tensor.shape, format!("{dim} is no dimension; -1 is one that the job decides"))
+        })?;
+    let least: Vec<usize> = shape.iter().map(|dim| dim.unwrap_or(1)).collect();
+    if elements(&least).is_none() {
+        return Err(manifest.invalid(&tensor.shape, "more elements than any tensor may have"));
+    }
+    Ok(TensorSpec { name: tensor.name.get_ref().clone(), dtype, shape })
+}
+
+/// The first output has as many scores as there are labels.
+fn labels(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<Arc<[String]>, BundleError> {
+    let raw = manifest.raw.labels.as_ref();
+    if task == Task::Tensor {
+        return match raw {
+            Some(labels) => Err(manifest.invalid(labels, "task `tensor` has no labels")),
+            None => Ok(Arc::from([])),
+        };
+    }
+    let Some(raw) = raw else {
+        return Err(manifest.invalid(&manifest.raw.task, "task `classify` needs `labels`, one for each class"));
+    };
+    let mut labels: Vec<String> = Vec::with_capacity(raw.get_ref().len());
+    for label in raw.get_ref() {
+        // An answer from upstream is matched by its label.
+        if labels.contains(label.get_ref()) {
+            return Err(manifest.invalid(label, format!("label `{}` is there twice", label.get_ref())));
+        }
+        labels.push(label.get_ref().clone());
+    }
+    let Some(scores) = outputs.first() else { return Ok(labels.into()) };
+    // A first dimension that the job decides is a batch, and a job is one case.
+    let free = scores.shape.iter().skip(1).any(Option::is_none);
+    let classes: usize = scores.shape.iter().copied().flatten().product();
+    if free || classes != labels.len() {
+        let message = format!("{} labels, but output `{}` is {}", labels.len(), scores.name, scores.kind());
+        return Err(manifest.invalid(raw, message));
+    }
+    Ok(labels.into())
+}
+
+fn decision(manifest: &Manifest, task: Task) -> Result<(f32, Option<f32>), BundleError> {
+    let Some(decision) = &manifest.raw.decision else { return Ok((1.0, None)) };
+    if task == Task::Tensor {
+        return Err(manifest.invalid(decision, "nothing is decided on the outputs of task `tensor`"));
+    }
+    let decision = decision.get_ref();
+    if let Some(bad) = decision.temperature.as_ref().filter(|t| !(t.get_ref().is_finite() && *t.get_ref() > 0.0)) {
+        return Err(manifest.invalid(bad, format!("`temperature` is {}; it must be more than 0", bad.get_ref())));
+    }
+    if let Some(bad) = decision.threshold.as_ref().filter(|t| !(0.0..=1.0).contains(t.get_ref())) {
+        return Err(manifest.invalid(bad, format!("`threshold` is {}; it is a probability, 0 to 1", bad.get_ref())));
+    }
+    let value = |number: &Option<Spanned<f32>>| number.as_ref().map(|number| *number.get_ref());
+    Ok((value(&decision.temperature).unwrap_or(1.0), value(&decision.threshold)))
+}

@@ -1,0 +1,139 @@
+//! `bundle.toml` as it is written, with the place of everything that can be wrong.
+
+use std::ops::Range;
+
+use picket_core::limits;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{BundleError, MANIFEST, files::Folder, steps::RawStep};
+use crate::config::section::{Source, in_plain_words, is_unknown_key};
+
+/// The only format so far.
+const FORMAT: &str = "picket-bundle/1";
+
+/// A parsed `bundle.toml` that can say where its mistakes are.
+pub struct Manifest {
+    pub source: Source,
+    pub raw: Raw,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    #[serde(rename = "format")]
+    _format: String,
+    pub name: Spanned<String>,
+    pub version: u64,
+    pub task: Spanned<String>,
+    pub labels: Option<Spanned<Vec<Spanned<String>>>>,
+    pub model: RawModel,
+    #[serde(default)]
+    pub input: Vec<RawTensor>,
+    #[serde(default)]
+    pub output: Vec<RawTensor>,
+    #[serde(default)]
+    pub prepare: Vec<RawStep>,
+    #[serde(default)]
+    pub conclude: Vec<RawStep>,
+    pub decision: Option<Spanned<RawDecision>>,
+    pub card: Option<Card>,
+    #[serde(default)]
+    pub golden: Vec<RawGolden>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawModel {
+    pub file: String,
+    pub sha256: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTensor {
+    pub name: Spanned<String>,
+    pub dtype: Spanned<String>,
+    /// -1 is a dimension that the job decides.
+    pub shape: Spanned<Vec<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawDecision {
+    pub temperature: Option<Spanned<f32>>,
+    pub threshold: Option<Spanned<f32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawGolden {
+    pub file: Spanned<String>,
+    pub tolerance: Spanned<f64>,
+}
+
+/// What a model is for, where it comes from and who answers for it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    pub intended_use: String,
+    pub training_data: String,
+    pub data_licence: String,
+    pub attribution: Option<String>,
+    pub known_limits: String,
+    /// How well it did, on what.
+    pub measured: String,
+    pub risk_class: String,
+    /// Who answers for it.
+    pub responsible: String,
+}
+
+/// Reads and parses the manifest of a folder.
+///
+/// # Errors
+/// It cannot be read, is no TOML, or has another form than this version knows.
+pub fn read(folder: &Folder) -> Result<Manifest, BundleError> {
+    let bytes = folder.read(MANIFEST, limits::CONFIG_BYTES)?;
+    let path = folder.path_of(MANIFEST);
+    let text = std::str::from_utf8(&bytes).map_err(|error| super::files::unreadable(&path, &error.to_string()))?;
+    let source = Source::new(path, text);
+    check_format(&source, text)?;
+    let raw = toml::from_str(text).map_err(|error| {
+        let code = if is_unknown_key(error.message()) { "bundle/unknown-key" } else { "bundle/invalid" };
+        at(&source, code, error.span(), in_plain_words(error.message()))
+    })?;
+    Ok(Manifest { source, raw })
+}
+
+/// Before anything else: another format may have other keys.
+fn check_format(source: &Source, text: &str) -> Result<(), BundleError> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: Option<Spanned<toml::Value>>,
+    }
+    let head: Head = toml::from_str(text)
+        .map_err(|error| at(source, "bundle/syntax", error.span(), in_plain_words(error.message())))?;
+    let Some(format) = head.format else {
+        return Err(at(source, "bundle/invalid", None, format!("the first key must be `format = \"{FORMAT}\"`")));
+    };
+    if format.get_ref().as_str() == Some(FORMAT) {
+        return Ok(());
+    }
+    let message = format!("the format is {}; this Picket reads \"{FORMAT}\"", format.get_ref());
+    Err(at(source, "bundle/not-yet", Some(format.span()), message))
+}
+
+impl Manifest {
+    /// An error at a place of the manifest.
+    pub fn error(&self, code: &'static str, span: Option<Range<usize>>, message: impl Into<String>) -> BundleError {
+        at(&self.source, code, span, message.into())
+    }
+
+    pub fn invalid<T>(&self, place: &Spanned<T>, message: impl Into<String>) -> BundleError {
+        self.error("bundle/invalid", Some(place.span()), message)
+    }
+}
+
+fn at(source: &Source, code: &'static str, span: Option<Range<usize>>, message: String) -> BundleError {
+    BundleError::new(code, source.place(span.as_ref()) + &message)
+}

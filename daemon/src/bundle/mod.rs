@@ -1,0 +1,180 @@
+//! Model bundles: a folder with a model, what it takes and gives, who answers for it, and vectors that prove it.
+//!
+//! Reading verifies: the model's digest, every length and name that the manifest states. What needs the model itself
+//! (its own signature, the golden vectors) is checked where it is loaded.
+
+mod check;
+mod files;
+pub mod golden;
+mod manifest;
+pub mod npz;
+mod steps;
+
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, sync::Arc};
+
+use bytes::Bytes;
+use picket_core::limits;
+
+use self::files::Folder;
+pub use self::{
+    golden::Golden,
+    manifest::Card,
+    steps::{ConcludeStep, PrepareStep},
+};
+use crate::ports::TensorSpec;
+
+/// The file that makes a folder a bundle.
+pub const MANIFEST: &str = "bundle.toml";
+
+/// A model with everything that belongs to it, verified.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    pub name: String,
+    /// A whole number that only grows; `0` for a bare `.onnx` file.
+    pub version: String,
+    pub task: Task,
+    /// Class names in the order of the scores; empty unless the task is `classify`.
+    pub labels: Arc<[String]>,
+    /// What a job brings, before the prepare steps. Empty: whatever the model takes.
+    pub inputs: Vec<TensorSpec>,
+    /// What the model gives. Empty: not declared.
+    pub outputs: Vec<TensorSpec>,
+    pub prepare: Vec<PrepareStep>,
+    pub conclude: Vec<ConcludeStep>,
+    /// Softmax temperature, > 0.
+    pub temperature: f32,
+    /// Top probability below which an answer is doubtful, 0 to 1.
+    pub threshold: Option<f32>,
+    /// `None` only for a bare `.onnx` file.
+    pub card: Option<Card>,
+    /// The model file.
+    pub model: Bytes,
+    /// SHA-256 of the model file, lower-case hex.
+    pub sha256: String,
+    /// Empty only for a bare `.onnx` file.
+    pub golden: Vec<Golden>,
+    /// Sentences for the operator.
+    pub warnings: Vec<String>,
+}
+
+/// What a model is for, and so what its outputs mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// The first output has one score per class.
+    Classify,
+    /// The outputs are the answer; nothing judges them.
+    Tensor,
+}
+
+/// Why a bundle is not used. The code is stable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("error[{code}]: {message}")]
+pub struct BundleError {
+    pub code: &'static str,
+    /// Begins with the file, and with line and column where the manifest itself is wrong.
+    pub message: String,
+}
+
+impl BundleError {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl Bundle {
+    /// Reads and verifies a bundle's folder, or a bare `.onnx` file.
+    ///
+    /// # Errors
+    /// `bundle/unreadable`, `bundle/too-large`, `bundle/path-escape`, `bundle/syntax`, `bundle/unknown-key`,
+    /// `bundle/unsupported-step`, `bundle/not-yet`, `bundle/no-card`, `bundle/no-golden`, `bundle/invalid`,
+    /// `bundle/bad-golden` or `model/hash-mismatch`.
+    pub fn read(path: &Path) -> Result<Self, BundleError> {
+        if is_bare_model(path) && path.is_file() {
+            return Self::read_bare(path);
+        }
+        let folder = Folder::open(path)?;
+        let manifest = manifest::read(&folder)?;
+        let declared = check::check(&manifest)?;
+        let model = folder.read(&manifest.raw.model.file, limits::MAX_MODEL_BYTES)?;
+        let sha256 = files::sha256(&model);
+        if sha256 != manifest.raw.model.sha256.get_ref().to_ascii_lowercase() {
+            let message = format!(
+                "{} is not the file that {MANIFEST} describes: its SHA-256 is {sha256}, not {}",
+                folder.show(&manifest.raw.model.file),
+                manifest.raw.model.sha256.get_ref()
+            );
+            return Err(BundleError::new("model/hash-mismatch", message));
+        }
+        let golden = golden::read_all(&folder, &manifest, &declared)?;
+        let raw = manifest.raw;
+        Ok(Self {
+            name: raw.name.into_inner(),
+            version: raw.version.to_string(),
+            task: declared.task,
+            labels: declared.labels,
+            inputs: declared.inputs,
+            outputs: declared.outputs,
+            prepare: declared.prepare,
+            conclude: declared.conclude,
+            temperature: declared.temperature,
+            threshold: declared.threshold,
+            card: raw.card,
+            model,
+            sha256,
+            golden,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// A bare model works, but nothing says what it is for and nothing proves it.
+    fn read_bare(path: &Path) -> Result<Self, BundleError> {
+        let model = files::read_capped(path, limits::MAX_MODEL_BYTES)?;
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let warning = format!(
+            "{} is a bare model: no card, no golden vectors, so nothing proves that it answers right on this CPU",
+            path.display()
+        );
+        Ok(Self {
+            name,
+            version: "0".to_owned(),
+            task: Task::Tensor,
+            labels: Arc::from([]),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            prepare: Vec::new(),
+            conclude: Vec::new(),
+            temperature: 1.0,
+            threshold: None,
+            card: None,
+            sha256: files::sha256(&model),
+            model,
+            golden: Vec::new(),
+            warnings: vec![warning],
+        })
+    }
+}
+
+/// Does this name a model file rather than a bundle's folder?
+pub fn is_bare_model(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+}
+
+/// Is there something that [`Bundle::read`] could read? Opens nothing.
+///
+/// # Errors
+/// Says what is missing.
+pub fn look(path: &Path) -> Result<(), String> {
+    if path.join(MANIFEST).is_file() || (path.is_file() && is_bare_model(path)) {
+        return Ok(());
+    }
+    Err(if path.is_dir() {
+        format!("{} is no bundle: it has no {MANIFEST}", path.display())
+    } else if path.exists() {
+        format!("{} is neither a bundle's folder nor an .onnx file", path.display())
+    } else {
+        format!("there is no {}", path.display())
+    })
+}

@@ -1,0 +1,200 @@
+//! Arrays in NumPy's `.npz` files: a zip archive of `.npy` entries.
+
+use std::io::{Cursor, Read};
+
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, TypeStr, npz};
+use picket_core::limits;
+
+use crate::tensor::{Dtype, Tensor};
+
+/// Most bytes of an array's header; NumPy writes 118 for arrays of few dimensions. Also bounds how deep the header's
+/// Python literal can nest.
+const HEADER_BYTES: usize = 512;
+/// With no more digits than this in a header, no product of its numbers overflows 64 bits.
+const HEADER_DIGITS: usize = 19;
+
+/// The arrays of an archive with their names, in the archive's order: little-endian, C order, stored or compressed.
+///
+/// # Errors
+/// Says which array is wrong and how. Nothing larger than [`limits::MAX_GOLDEN_BYTES`] is unpacked, whatever the archive
+/// says about itself.
+pub fn read(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, String> {
+    let mut archive = npz::NpzArchive::new(Cursor::new(bytes)).map_err(|error| format!("no npz archive: {error}"))?;
+    let zip = archive.zip_archive();
+    if zip.len() > limits::GOLDEN_ARRAYS {
+        return Err(format!("{} arrays; at most {} are read", zip.len(), limits::GOLDEN_ARRAYS));
+    }
+    let mut arrays: Vec<(String, Tensor)> = Vec::with_capacity(zip.len());
+    let mut left = limits::MAX_GOLDEN_BYTES;
+    for index in 0..zip.len() {
+        let entry = zip.by_index(index).map_err(|error| format!("entry {index}: {error}"))?;
+        let file = entry.name().to_owned();
+        let Some(name) = npz::array_name_from_file_name(&file) else {
+            return Err(format!("entry `{file}` is no array"));
+        };
+        let too_large = || format!("array `{name}`: more than {} bytes in all", limits::MAX_GOLDEN_BYTES);
+        if entry.size() > left {
+            return Err(too_large());
+        }
+        // The stated size can be a lie; what is unpacked counts.
+        let mut npy = Vec::new();
+        entry.take(left + 1).read_to_end(&mut npy).map_err(|error| format!("array `{name}`: {error}"))?;
+        left = left.checked_sub(npy.len() as u64).ok_or_else(too_large)?;
+        let tensor = array(name, &npy).map_err(|why| format!("array `{name}`: {why}"))?;
+        arrays.push((name.to_owned(), tensor));
+    }
+    Ok(arrays)
+}
+
+fn array(name: &str, npy: &[u8]) -> Result<Tensor, String> {
+    let (header, data) = header(npy)?;
+    if header.order() != Order::C {
+        return Err("Fortran order; write it in C order".to_owned());
+    }
+    let dtype = match header.dtype() {
+        DType::Plain(kind) => dtype(&kind)?,
+        other => return Err(format!("type {} is not supported", other.descr())),
+    };
+    let shape: Option<Vec<usize>> = header.shape().iter().map(|dim| usize::try_from(*dim).ok()).collect();
+    let shape = shape.ok_or("more elements than any tensor may have")?;
+    Tensor::new(name, dtype, shape, data.to_vec()).map_err(|error| error.to_string())
+}
+
+/// Splits header and data. The length of the header stands behind 6 bytes of magic and 2 of version.
+fn header(npy: &[u8]) -> Result<(NpyHeader, &[u8]), String> {
+    let start: usize = match npy.get(6) {
+        Some(1) => 10,
+        _ => 12,
+    };
+    let length = npy.get(8..start).ok_or("too short for a header")?;
+    let length = length.iter().rev().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte));
+    if length > HEADER_BYTES {
+        return Err(format!("its header has {length} bytes; at most {HEADER_BYTES} are read"));
+    }
+    let end = start + length;
+    let text = npy.get(start..end).ok_or("its header is cut off")?;
+    if text.iter().filter(|byte| byte.is_ascii_digit()).count() > HEADER_DIGITS {
+        return Err("its shape is larger than any tensor may be".to_owned());
+    }
+    let header = NpyHeader::from_reader(&npy[..end]).map_err(|error| error.to_string())?;
+    Ok((header, &npy[end..]))
+}
+
+fn dtype(kind: &TypeStr) -> Result<Dtype, String> {
+    let dtype = match (kind.type_char(), kind.size_field()) {
+        (TypeChar::Bool, 1) => Dtype::Bool,
+        (TypeChar::Int, 1) => Dtype::Int8,
+        (TypeChar::Int, 2) => Dtype::Int16,
+        (TypeChar::Int, 4) => Dtype::Int32,
+        (TypeChar::Int, 8) => Dtype::Int64,
+        (TypeChar::Uint, 1) => Dtype::Uint8,
+        (TypeChar::Uint, 2) => Dtype::Uint16,
+        (TypeChar::Uint, 4) => Dtype::Uint32,
+        (TypeChar::Uint, 8) => Dtype::Uint64,
+        (TypeChar::Float, 2) => Dtype::Fp16,
+        (TypeChar::Float, 4) => Dtype::Fp32,
+        (TypeChar::Float, 8) => Dtype::Fp64,
+        _ => return Err(format!("type {kind} is not supported")),
+    };
+    if dtype.size() > 1 && kind.endianness() != Endianness::Little {
+        return Err(format!("type {kind} is not little-endian"));
+    }
+    Ok(dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    fn archive(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let mut writer = npz::NpzWriter::new(Cursor::new(Vec::new()));
+        for (name, bytes) in entries {
+            writer.zip_writer().start_file(*name, Default::default()).unwrap();
+            writer.zip_writer().write_all(bytes).unwrap();
+        }
+        writer.zip_writer().finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn reads_every_type() {
+        let types = ["|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8"];
+        for (descr, dtype) in types.into_iter().zip(Dtype::ALL) {
+            let data = vec![0u8; 6 * dtype.size()];
+            let bytes = archive(&[("x.npy", npy(descr, "False", "(2, 3)", &data))]);
+            let arrays = read(&bytes).unwrap();
+            assert_eq!((arrays[0].0.as_str(), arrays[0].1.kind()), ("x", format!("2x3 {dtype}")));
+        }
+    }
+
+    #[test]
+    fn keeps_order_and_values() {
+        let one = npy("<f4", "False", "(1,)", &1.5f32.to_le_bytes());
+        let scalar = npy("|i1", "False", "()", &[7]);
+        let arrays = read(&archive(&[("z.npy", one), ("a.npy", scalar)])).unwrap();
+        assert_eq!((arrays[0].0.as_str(), arrays[0].1.to_f32()), ("z", vec![1.5]));
+        assert_eq!((arrays[1].0.as_str(), arrays[1].1.to_f32(), arrays[1].1.shape().len()), ("a", vec![7.0], 0));
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_read_right() {
+        let why = |descr, fortran, shape, data: &[u8]| array("x", &npy(descr, fortran, shape, data)).unwrap_err();
+        assert_eq!(why("<f4", "True", "(1,)", &[0; 4]), "Fortran order; write it in C order");
+        assert_eq!(why(">f4", "False", "(1,)", &[0; 4]), "type >f4 is not little-endian");
+        assert_eq!(why("<c8", "False", "(1,)", &[0; 8]), "type <c8 is not supported");
+        assert_eq!(why("|S3", "False", "(1,)", &[0; 3]), "type |S3 is not supported");
+        assert_eq!(why("<f4", "False", "(2,)", &[0; 4]), "a 2 FP32 tensor has 8 bytes, these are 4");
+        let huge = "(9999999999, 9999999999, 9999999999)";
+        assert_eq!(why("<f4", "False", huge, &[]), "its shape is larger than any tensor may be");
+        assert!(why("<f4", "False", "(999999999, 999999999)", &[]).contains("too many"));
+        assert!(why("<f4", "False", &" ".repeat(600), &[]).contains("at most 512"));
+        assert!(why("<f4", "False", &"(".repeat(400), &[]).contains("could not parse"));
+        assert!(array("x", b"no array").is_err());
+        assert!(array("x", &npy("<f4", "False", "(1,)", &[])[..40]).unwrap_err().contains("cut off"));
+        assert!(read(b"no archive").unwrap_err().starts_with("no npz archive"));
+        assert!(read(&archive(&[("x.txt", vec![])])).unwrap_err().contains("`x.txt` is no array"));
+    }
+
+    #[test]
+    fn unpacks_no_more_than_the_limit_whatever_the_archive_says() {
+        let mut bomb = archive(&[("x.npy", vec![0; limits::MAX_GOLDEN_BYTES as usize + 1])]);
+        assert!(bomb.len() < 1 << 20);
+        assert!(read(&bomb).unwrap_err().contains("more than"));
+        // The unpacked size in the central directory, 24 bytes behind its signature.
+        let at = bomb.windows(4).rposition(|four| four == b"PK\x01\x02").unwrap() + 24;
+        bomb[at..at + 4].copy_from_slice(&10u32.to_le_bytes());
+        assert!(read(&bomb).unwrap_err().contains("more than"));
+    }
+}
+#[cfg(test)]
+mod scratch {
+    #[test]
+    fn scratch_all() {
+        let mut n = 0;
+        for e in std::fs::read_dir("/work/shared/golden").unwrap() {
+            let p = e.unwrap().path();
+            if p.extension().is_some_and(|x| x == "npz") {
+                let a = super::read(&std::fs::read(&p).unwrap()).unwrap();
+                n += a.len();
+                println!(
+                    "{} {:?}",
+                    p.file_name().unwrap().to_string_lossy(),
+                    a.iter().map(|(n, t)| format!("{n} {} {:?}", t.kind(), t.to_f64().first())).collect::<Vec<_>>()
+                );
+            }
+        }
+        println!("{n} arrays");
+        let b = crate::bundle::Bundle::read(std::path::Path::new("/work/main/models/digits")).unwrap();
+        println!("{:?}", b.golden);
+    }
+}

@@ -1,0 +1,262 @@
+//! Whole bundles, and the one line that each mistake gives.
+
+use std::{fs, io::Cursor, path::Path};
+
+use npyz::WriterBuilder;
+
+use super::*;
+
+const MODEL: &[u8] = b"not a model, but nobody runs it here";
+
+const GOOD: &str = r#"format = "picket-bundle/1"
+name = "digits"
+version = 3
+task = "classify"
+labels = ["a", "b", "c"]
+[model]
+file = "model.onnx"
+sha256 = "SHA"
+[[input]]
+name = "pixels"
+dtype = "UINT8"
+shape = [1, 2]
+[[output]]
+name = "logits"
+dtype = "FP32"
+shape = [-1, 3]
+[[prepare]]
+step = "scale"
+factor = 0.5
+[[prepare]]
+step = "normalize"
+axis = 1
+mean = [0, 1.5]
+std = [1, 2]
+[[conclude]]
+step = "softmax"
+[[conclude]]
+step = "argmax"
+[decision]
+temperature = 1.7
+threshold = 0.93
+[card]
+intended_use = "tests"
+training_data = "none"
+data_licence = "none"
+known_limits = "all"
+measured = "nothing"
+risk_class = "minimal"
+responsible = "nobody"
+[[golden]]
+file = "golden/0.npz"
+tolerance = 1e-4
+"#;
+
+fn npz(arrays: &[(&str, &[f32])]) -> Vec<u8> {
+    let mut writer = ::npyz::npz::NpzWriter::new(Cursor::new(Vec::new()));
+    for (name, values) in arrays {
+        let array = writer.array(name, Default::default()).unwrap().default_dtype();
+        let mut array = array.shape(&[1, values.len() as u64]).begin_nd().unwrap();
+        array.extend(values.iter().copied()).unwrap();
+        array.finish().unwrap();
+    }
+    writer.zip_writer().finish().unwrap().into_inner()
+}
+
+struct Site {
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    fn new(manifest: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let site = Self { folder };
+        site.write(MANIFEST, manifest.replace("SHA", &files::sha256(MODEL)).as_bytes());
+        site.write("model.onnx", MODEL);
+        fs::create_dir(site.path("golden")).unwrap();
+        site.write("golden/0.npz", &npz(&[("in0", &[1.0, 2.0]), ("out0", &[0.1, 0.2, 0.3])]));
+        site
+    }
+
+    fn path(&self, file: &str) -> std::path::PathBuf {
+        self.folder.path().join(file)
+    }
+
+    fn write(&self, file: &str, bytes: &[u8]) {
+        fs::write(self.path(file), bytes).unwrap();
+    }
+
+    fn mistake(&self) -> String {
+        let error = Bundle::read(self.folder.path()).expect_err("this bundle has a mistake");
+        error.to_string().replace(&self.folder.path().display().to_string(), "SITE")
+    }
+}
+
+/// The line that a good bundle gives after one change of its manifest.
+fn mistake(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    Site::new(&GOOD.replacen(from, to, 1)).mistake()
+}
+
+#[test]
+fn a_good_bundle_is_read_whole() {
+    let bundle = Bundle::read(Site::new(GOOD).folder.path()).unwrap();
+    assert_eq!((bundle.name.as_str(), bundle.version.as_str(), bundle.task), ("digits", "3", Task::Classify));
+    assert_eq!(&bundle.labels[..], ["a", "b", "c"]);
+    assert_eq!((bundle.inputs[0].kind().as_str(), bundle.outputs[0].kind().as_str()), ("1x2 UINT8", "?x3 FP32"));
+    let normalize = PrepareStep::Normalize { axis: 1, mean: vec![0.0, 1.5], std: vec![1.0, 2.0] };
+    assert_eq!(bundle.prepare, [PrepareStep::Scale { factor: 0.5 }, normalize]);
+    assert_eq!(bundle.conclude, [ConcludeStep::Softmax, ConcludeStep::Argmax]);
+    assert_eq!((bundle.temperature, bundle.threshold), (1.7, Some(0.93)));
+    assert_eq!(bundle.card.unwrap().responsible, "nobody");
+    assert_eq!(&bundle.model[..], MODEL);
+    let golden = &bundle.golden[0];
+    assert_eq!((golden.name.as_str(), golden.tolerance), ("golden/0.npz", 1e-4));
+    assert_eq!((golden.inputs[0].name.as_str(), golden.inputs[0].to_f32()), ("pixels", vec![1.0, 2.0]));
+    assert_eq!((golden.outputs[0].name.as_str(), golden.outputs[0].kind().as_str()), ("logits", "1x3 FP32"));
+    assert!(bundle.warnings.is_empty());
+}
+
+#[test]
+fn a_bare_model_is_a_bundle_with_a_warning() {
+    let site = Site::new(GOOD);
+    let bundle = Bundle::read(&site.path("model.onnx")).unwrap();
+    assert_eq!((bundle.name.as_str(), bundle.version.as_str(), bundle.task), ("model", "0", Task::Tensor));
+    assert!(bundle.inputs.is_empty() && bundle.golden.is_empty() && bundle.card.is_none());
+    assert_eq!(bundle.warnings.len(), 1);
+}
+
+#[test]
+fn a_changed_model_is_not_read() {
+    let site = Site::new(GOOD);
+    site.write("model.onnx", b"another");
+    let line = site.mistake();
+    assert!(line.starts_with("error[model/hash-mismatch]: SITE/model.onnx is not the file that bundle.toml"), "{line}");
+    let upper = GOOD.replace("SHA", &files::sha256(MODEL).to_uppercase());
+    assert!(Bundle::read(Site::new(&upper).folder.path()).is_ok(), "hex has no case");
+}
+
+#[test]
+fn no_file_outside_of_the_folder_is_read() {
+    for path in ["../model.onnx", "/etc/hostname", "golden/../../x", "", "."] {
+        let line = mistake("\"model.onnx\"", &format!("\"{path}\""));
+        assert_eq!(line, format!("error[bundle/path-escape]: SITE: `{path}` is not a path inside the bundle"));
+    }
+    assert!(mistake("golden/0.npz", "../0.npz").starts_with("error[bundle/path-escape]"));
+    let site = Site::new(&GOOD.replace("model.onnx", "link.onnx"));
+    std::os::unix::fs::symlink("/etc/hostname", site.path("link.onnx")).unwrap();
+    assert!(site.mistake().starts_with("error[bundle/path-escape]"));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let gone = "No such file or directory (os error 2)";
+    assert_eq!(
+        mistake("model.onnx", "m.onnx"),
+        format!("error[bundle/unreadable]: SITE/m.onnx: cannot be read: {gone}")
+    );
+    assert_eq!(
+        mistake("\"model.onnx\"", "\"golden\""),
+        "error[bundle/unreadable]: SITE/golden: cannot be read: it is no regular file"
+    );
+    let error = Bundle::read(Path::new("/no/such/bundle")).unwrap_err();
+    assert_eq!(error.to_string(), format!("error[bundle/unreadable]: /no/such/bundle: cannot be read: {gone}"));
+}
+
+#[test]
+fn an_unknown_key_gets_the_nearest_right_one() {
+    let place = "error[bundle/unknown-key]: SITE/bundle.toml";
+    assert_eq!(mistake("labels", "label"), format!("{place}:5:1: unknown key `label`; did you mean `labels`?"));
+    assert_eq!(mistake("factor", "facter"), format!("{place}:17:1: unknown key `facter`; did you mean `factor`?"));
+    assert_eq!(mistake("\"argmax\"", "\"argmax\"\nk = 1"), format!("{place}:27:1: unknown key `k`; known here: step"));
+}
+
+#[test]
+fn a_step_that_is_not_there_is_named() {
+    assert_eq!(
+        mistake("\"scale\"\nfactor = 0.5", "\"resize\"\nw = 8\nh = 8"),
+        "error[bundle/unsupported-step]: SITE/bundle.toml:17:1: unknown prepare step `resize`; known: scale, normalize; \
+         steps for images, windows and boxes are not there yet"
+    );
+    assert_eq!(
+        mistake("softmax", "soft-max"),
+        "error[bundle/unsupported-step]: SITE/bundle.toml:25:1: unknown conclude step `soft-max` (did you mean \
+         `softmax`?); known: softmax, argmax; steps for images, windows and boxes are not there yet"
+    );
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused() {
+    let cases = [
+        ("[\"a\", \"b\", \"c\"]", "[\"a\", \"b\"]", "5:10: 2 labels, but output `logits` is ?x3 FP32"),
+        ("[\"a\", \"b\", \"c\"]", "[\"a\", \"b\", \"a\"]", "5:21: label `a` is there twice"),
+        ("labels = [\"a\", \"b\", \"c\"]\n", "", "4:8: task `classify` needs `labels`, one for each class"),
+        ("shape = [-1, 3]", "shape = [1, -1]", "5:10: 3 labels, but output `logits` is 1x? FP32"),
+        ("shape = [-1, 3]", "shape = [0, 3]", "16:9: 0 is no dimension; -1 is one that the job decides"),
+        (
+            "\"UINT8\"",
+            "\"uint8\"",
+            "11:9: unknown dtype `uint8`; known here: BOOL, INT8, INT16, INT32, INT64, UINT8, \
+          UINT16, UINT32, UINT64, FP16, FP32, FP64",
+        ),
+        ("axis = 1", "axis = 0", "20:1: `mean` has 2 values along axis 0, but input `pixels` is 1x2 UINT8"),
+        ("std = [1, 2]", "std = [1]", "20:1: `mean` has 2 values, `std` has 1"),
+        ("std = [1, 2]", "std = [1, 0]", "20:1: `mean` and `std` must be finite, and `std` not 0"),
+        ("factor = 0.5\n", "", "17:1: missing key `factor`"),
+        ("temperature = 1.7", "temperature = 0", "30:15: `temperature` is 0; it must be more than 0"),
+        ("threshold = 0.93", "threshold = 93", "31:13: `threshold` is 93; it is a probability, 0 to 1"),
+        ("tolerance = 1e-4", "tolerance = -1", "42:13: `tolerance` is -1; it is a number from 0 up"),
+        ("\"SHA\"", "\"abc\"", "8:10: `sha256` is 64 hexadecimal digits"),
+        ("version = 3", "version = \"3\"", "3:11: invalid type: string \"3\", expected a whole number from 0 up"),
+        ("task = \"classify\"", "task = \"clasify\"", "4:8: unknown task `clasify`; did you mean `classify`?"),
+        ("risk_class = \"minimal\"\n", "", "32:1: missing key `risk_class`"),
+    ];
+    for (from, to, line) in cases {
+        assert_eq!(mistake(from, to), format!("error[bundle/invalid]: SITE/bundle.toml:{line}"));
+    }
+}
+
+#[test]
+fn what_is_not_there_yet_says_so() {
+    assert_eq!(
+        mistake("\"classify\"", "\"detect\""),
+        "error[bundle/not-yet]: SITE/bundle.toml:4:8: task `detect` is not there yet; there are classify and tensor"
+    );
+    assert_eq!(
+        mistake("bundle/1\"", "bundle/2\"\nnovelty = 1"),
+        "error[bundle/not-yet]: SITE/bundle.toml:1:10: the format is \"picket-bundle/2\"; this Picket reads \
+         \"picket-bundle/1\""
+    );
+    assert_eq!(
+        mistake("format = \"picket-bundle/1\"\n", ""),
+        "error[bundle/invalid]: SITE/bundle.toml: the first key must be `format = \"picket-bundle/1\"`"
+    );
+    assert!(mistake("[card]", "[card").starts_with("error[bundle/syntax]: SITE/bundle.toml:32:6: "));
+}
+
+#[test]
+fn without_card_or_golden_vectors_nothing_is_read() {
+    let card = &GOOD[GOOD.find("[card]").unwrap()..GOOD.find("[[golden]]").unwrap()];
+    assert!(mistake(card, "").starts_with("error[bundle/no-card]: SITE/bundle.toml: there is no [card]"));
+    let golden = &GOOD[GOOD.find("[[golden]]").unwrap()..];
+    assert_eq!(
+        mistake(golden, ""),
+        "error[bundle/no-golden]: SITE/bundle.toml: there is no [[golden]]; a model that has proven nothing is not served"
+    );
+}
+
+#[test]
+fn golden_vectors_fit_the_declaration() {
+    let scores: &[f32] = &[0.1, 0.2, 0.3];
+    let cases: [(&[(&str, &[f32])], &str); 4] = [
+        (&[("in0", &[1.0, 2.0])], "there is no array `out0`, which is `logits`"),
+        (&[("in0", &[1.0]), ("out0", scores)], "array `in0` is 1x1 FP32, but `pixels` is 1x2 FP32"),
+        (&[("in0", &[1.0, 2.0]), ("out0", &[0.0])], "array `out0` is 1x1 FP32, but `logits` is ?x3 FP32"),
+        (&[("in0", &[1.0, 2.0]), ("out0", scores), ("out1", scores)], "array `out1` belongs to no input or output"),
+    ];
+    for (arrays, why) in cases {
+        let site = Site::new(GOOD);
+        site.write("golden/0.npz", &npz(arrays));
+        assert_eq!(site.mistake(), format!("error[bundle/bad-golden]: SITE/golden/0.npz: {why}"));
+    }
+}

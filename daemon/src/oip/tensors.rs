@@ -1,0 +1,140 @@
+//! One tensor of a document, request or response alike.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use picket_core::{job::Failure, limits};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{numbers, undecodable};
+use crate::tensor::{Dtype, Tensor, elements, shape_text};
+
+/// A tensor as it stands in JSON. Its values stay text until the type is known: keys come in any order.
+#[derive(Deserialize)]
+pub(super) struct TensorDoc<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    shape: Shape,
+    #[serde(borrow)]
+    datatype: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    parameters: Option<TensorParameters>,
+}
+
+#[derive(Deserialize)]
+struct TensorParameters {
+    binary_data_size: Option<usize>,
+}
+
+/// What `null` among the values means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nulls {
+    /// A mistake: requests have numbers.
+    Refused,
+    /// NaN: this is how responses write what JSON has no number for. Tensors of types that we do not have are skipped.
+    AreNan,
+}
+
+/// All tensors of a document. `binary` must be used up exactly.
+pub(super) fn decode_tensors(docs: &[TensorDoc<'_>], binary: &Bytes, nulls: Nulls) -> Result<Vec<Tensor>, Failure> {
+    let mut used = 0usize;
+    let mut tensors = Vec::with_capacity(docs.len());
+    for doc in docs {
+        let slice = match doc.binary_size() {
+            Some(size) => {
+                let end = used.checked_add(size).filter(|end| *end <= binary.len());
+                let end = end.ok_or_else(|| sizes_differ(docs, binary))?;
+                let slice = binary.slice(used..end);
+                used = end;
+                Some(slice)
+            }
+            None => None,
+        };
+        if nulls == Nulls::AreNan && doc.datatype == "BYTES" {
+            continue;
+        }
+        tensors.push(doc.decode(slice, nulls)?);
+    }
+    if used != binary.len() {
+        return Err(sizes_differ(docs, binary));
+    }
+    Ok(tensors)
+}
+
+fn sizes_differ(docs: &[TensorDoc<'_>], binary: &Bytes) -> Failure {
+    let stated = docs.iter().filter_map(TensorDoc::binary_size).fold(0usize, usize::saturating_add);
+    undecodable("the tensors' `binary_data_size` do not add up to the bytes after the JSON part")
+        .expected(format!("{stated} bytes"), format!("{} bytes", binary.len()))
+}
+
+impl TensorDoc<'_> {
+    fn binary_size(&self) -> Option<usize> {
+        self.parameters.as_ref().and_then(|own| own.binary_data_size)
+    }
+
+    fn decode(&self, binary: Option<Bytes>, nulls: Nulls) -> Result<Tensor, Failure> {
+        let (name, shape) = (&*self.name, &self.shape.0);
+        let dtype = self.dtype()?;
+        let count = elements(shape).ok_or_else(|| {
+            let want = format!("at most {} elements", limits::MAX_TENSOR_ELEMENTS);
+            Failure::new("input/too-large", format!("tensor `{name}` is too large")).expected(want, shape_text(shape))
+        })?;
+        let data = match (self.data, binary) {
+            (Some(text), None) => numbers::decode(name, dtype, shape, count, text.get(), nulls)?.into(),
+            (None, Some(bytes)) => bytes,
+            (Some(_), Some(_)) => {
+                return Err(undecodable(format!("tensor `{name}` has both `data` and `binary_data_size`")));
+            }
+            (None, None) => return Err(undecodable(format!("tensor `{name}` has neither `data` nor binary data"))),
+        };
+        let got = data.len();
+        Tensor::new(name, dtype, shape.clone(), data).map_err(|error| {
+            Failure::new("input/shape-mismatch", format!("tensor `{name}`: {error}"))
+                .expected(format!("{} bytes", error.want), format!("{got} bytes"))
+        })
+    }
+
+    fn dtype(&self) -> Result<Dtype, Failure> {
+        if self.datatype == "BYTES" {
+            let message = format!("tensor `{}`: BYTES is not supported yet", self.name);
+            return Err(Failure::new("input/dtype-mismatch", message).expected("a number type", "BYTES"));
+        }
+        Dtype::parse(&self.datatype)
+            .ok_or_else(|| undecodable(format!("tensor `{}`: no data type is called `{}`", self.name, self.datatype)))
+    }
+}
+
+/// Dimensions, of which a hostile document could list millions.
+struct Shape(Vec<usize>);
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ShapeVisitor)
+    }
+}
+
+struct ShapeVisitor;
+
+impl<'de> Visitor<'de> for ShapeVisitor {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {} dimensions, whole numbers from 0", limits::MAX_TENSOR_RANK)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shape, A::Error> {
+        let mut shape = Vec::new();
+        while let Some(dimension) = items.next_element()? {
+            if shape.len() == limits::MAX_TENSOR_RANK {
+                return Err(A::Error::invalid_length(shape.len() + 1, &self));
+            }
+            shape.push(dimension);
+        }
+        Ok(Shape(shape))
+    }
+}
