@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
 
-use picket_core::{Action, Answer, Note, Outcome, Source, job::ProviderId, tally::Tally, time::Span};
+use picket_core::{Action, Answer, Note, Outcome, Source, job::{Failure, ProviderId}, tally::Tally, time::Span};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -200,6 +200,11 @@ impl Telemetry {
     fn failed(&self, model: &str, code: &'static str, message: &str) {
         self.jobs.get_or_create(&Outcomes { model: model.to_owned(), outcome: code.to_owned() }).inc();
         tracing::info!(model, code, message, "job failed");
+    }
+
+    /// A request that a transport answered with an error by itself.
+    pub fn refused_at_the_door(&self, failure: &Failure) {
+        self.failed("unknown", failure.code, &failure.message);
     }
 
     fn note<'a>(&self, note: &Note, provider: impl Fn(ProviderId) -> &'a str) {

@@ -52,7 +52,10 @@ file = "golden/0.npz"
 tolerance = 1e-4
 "#;
 
-fn npz(arrays: &[(&str, &[f32])]) -> Vec<u8> {
+/// Names with the values of an array of one row.
+type Arrays<'a> = &'a [(&'a str, &'a [f32])];
+
+fn npz(arrays: Arrays<'_>) -> Vec<u8> {
     let mut writer = ::npyz::npz::NpzWriter::new(Cursor::new(Vec::new()));
     for (name, values) in arrays {
         let array = writer.array(name, Default::default()).unwrap().default_dtype();
@@ -248,7 +251,7 @@ fn without_card_or_golden_vectors_nothing_is_read() {
 #[test]
 fn golden_vectors_fit_the_declaration() {
     let scores: &[f32] = &[0.1, 0.2, 0.3];
-    let cases: [(&[(&str, &[f32])], &str); 4] = [
+    let cases: [(Arrays<'_>, &str); 4] = [
         (&[("in0", &[1.0, 2.0])], "there is no array `out0`, which is `logits`"),
         (&[("in0", &[1.0]), ("out0", scores)], "array `in0` is 1x1 FP32, but `pixels` is 1x2 FP32"),
         (&[("in0", &[1.0, 2.0]), ("out0", &[0.0])], "array `out0` is 1x1 FP32, but `logits` is ?x3 FP32"),

@@ -10,6 +10,8 @@ pub mod units;
 pub mod words;
 
 #[cfg(test)]
+mod paper;
+#[cfg(test)]
 mod tests;
 
 use std::{path::Path, sync::Arc};

@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    pin::Pin,
     sync::Arc,
 };
 
@@ -13,84 +12,9 @@ use picket_core::{
     limits,
     time::Span,
 };
-use serde::Deserialize;
-use toml::Spanned;
 
-use super::{Config, ConfigError, Kinds, Section, Source, document};
-use crate::{
-    ports::{Asking, Provider, Question, Transport},
-    provider::{PROVIDERS, ProviderKind, ProviderSetup},
-    transport::{TRANSPORTS, TransportContext, TransportKind, TransportSetup},
-};
-
-/// A transport that can be configured and not started.
-struct Paper(&'static str);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PaperSection {
-    url: Option<Spanned<String>>,
-    #[serde(rename = "prefix")]
-    _prefix: Option<String>,
-    #[serde(rename = "listen")]
-    _listen: Option<String>,
-}
-
-impl TransportKind for Paper {
-    fn name(&self) -> &'static str {
-        self.0
-    }
-
-    fn configure(&self, section: Section<'_>) -> Result<Box<dyn TransportSetup>, ConfigError> {
-        let raw: PaperSection = section.parse()?;
-        match raw.url {
-            Some(url) if url.get_ref().ends_with(":0") => Err(section.error(Some(url.span()), "port 0 is no port")),
-            _ => Ok(Box::new(Paper(self.0))),
-        }
-    }
-}
-
-impl TransportSetup for Paper {
-    fn start(self: Box<Self>, _: TransportContext) -> anyhow::Result<Box<dyn Transport>> {
-        anyhow::bail!("{} is only paper", self.0)
-    }
-}
-
-/// A provider that never answers.
-struct Mute;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MuteSection {
-    name: String,
-    #[serde(rename = "kind")]
-    _kind: String,
-    #[serde(rename = "url")]
-    _url: Option<String>,
-    #[serde(rename = "model")]
-    _model: Option<String>,
-    timeout_ms: Option<u64>,
-}
-
-impl ProviderKind for Mute {
-    fn name(&self) -> &'static str {
-        "oip"
-    }
-
-    fn configure(&self, section: Section<'_>) -> Result<ProviderSetup, ConfigError> {
-        let raw: MuteSection = section.parse()?;
-        let timeout = Span::from_millis(raw.timeout_ms.unwrap_or(1_000));
-        Ok(ProviderSetup { name: raw.name.into(), timeout, provider: Arc::new(Mute) })
-    }
-}
-
-impl Provider for Mute {
-    fn ask(&self, _: Question) -> Asking {
-        Pin::from(Box::new(std::future::pending()))
-    }
-}
-
-const PAPER: Kinds<'_> = Kinds { transports: &[&Paper("mqtt"), &Paper("http")], providers: &[&Mute] };
+use super::{Config, ConfigError, Kinds, Source, document, paper};
+use crate::{provider::PROVIDERS, transport::TRANSPORTS};
 
 /// A folder with a bundle `models/digits`, and the configuration's files in memory.
 struct Site {
@@ -129,6 +53,8 @@ fn mistake_of(files: &[(&str, &str)]) -> String {
     let error = site.check(files).err().expect("this configuration has a mistake");
     error.to_string().replace(&site.folder.path().display().to_string(), "SITE")
 }
+
+const PAPER: Kinds<'_> = Kinds { transports: paper::TRANSPORTS, providers: paper::PROVIDERS };
 
 const MODEL: &str = "[store]\npath = \".\"\n[mqtt]\n[[model]]\nname = \"digits\"\nbundle = \"digits\"\n";
 
@@ -390,8 +316,10 @@ fn the_sample_is_a_good_configuration() {
             transports.push(*paper);
         }
     }
-    if !providers.iter().any(|kind| kind.name() == Mute.name()) {
-        providers.push(&Mute);
+    for paper in PAPER.providers {
+        if !providers.iter().any(|kind| kind.name() == paper.name()) {
+            providers.push(*paper);
+        }
     }
     let kinds = Kinds { transports: &transports, providers: &providers };
     let config = Config::check(&Arc::new(Source::new(&path, &text)), site.folder.path(), kinds).unwrap();

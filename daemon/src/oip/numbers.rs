@@ -120,7 +120,7 @@ impl Scan<'_> {
                         return Err(self.nesting());
                     }
                     nested |= !open.is_empty();
-                    open.last_mut().map(|items| *items += 1);
+                    count_item(&mut open);
                     open.push(0);
                     at += 1;
                 }
@@ -139,7 +139,7 @@ impl Scan<'_> {
                         each(value).map_err(|bad| self.bad_value(found, value, &bad))?;
                     }
                     found += 1;
-                    open.last_mut().map(|items| *items += 1);
+                    count_item(&mut open);
                     at += value.len().max(1);
                 }
             }
@@ -165,6 +165,13 @@ impl Scan<'_> {
         };
         let message = format!("tensor `{}`: value {index}, {shown}, {what}", self.name);
         Failure::new(code, message).expected(self.dtype.name(), shown)
+    }
+}
+
+/// One more item in the innermost open array.
+fn count_item(open: &mut [usize]) {
+    if let Some(items) = open.last_mut() {
+        *items += 1;
     }
 }
 

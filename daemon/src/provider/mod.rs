@@ -1,5 +1,7 @@
 //! Providers: who is asked when the local answer is not good enough.
 
+mod oip;
+
 use std::sync::Arc;
 
 use picket_core::time::Span;
@@ -10,7 +12,9 @@ use crate::{
 };
 
 /// The registration table: to add a provider, add its file, its `mod` line and its line here.
-pub static PROVIDERS: &[&dyn ProviderKind] = &[];
+pub static PROVIDERS: &[&dyn ProviderKind] = &[
+    &oip::Oip,
+];
 
 /// A kind of provider: `kind` of a `[[provider]]` section, one row of [`PROVIDERS`].
 pub trait ProviderKind: Sync {

@@ -1,5 +1,6 @@
 //! Transports: how jobs come in and results go out.
 
+mod http;
 pub mod mqtt;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::{
 /// The registration table: to add a transport, add its file, its `mod` line and its line here.
 pub static TRANSPORTS: &[&dyn TransportKind] = &[
     &mqtt::Mqtt,
+    &http::Http,
 ];
 
 /// A kind of transport: one section of the configuration, one row of [`TRANSPORTS`].

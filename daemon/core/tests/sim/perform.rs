@@ -15,7 +15,7 @@ use super::{
     coverage::Seen,
     outside::Call,
     plan::{Mood, up_to},
-    process::{Known, Said, slots},
+    process::{Said, slots, yields},
     store::{Address, Op},
     world::{Inside, World},
 };
@@ -43,9 +43,11 @@ impl World<'_> {
                 self.send_to_store(Op::Confirm { row });
             }
             Action::Forget { key } => {
-                let known = self.process().live(key);
+                let process = self.process();
+                let known = process.live(key);
                 assert!(!known.in_store, "{key:?} is forgotten while the store works for it");
                 known.forgotten = true;
+                process.forgotten += 1;
             }
             Action::Note(note) => self.noted(&note),
         }
@@ -133,7 +135,7 @@ impl World<'_> {
         assert!(now + timeout <= known.deadline_at, "{key:?} waits for a provider beyond its deadline");
         assert!(!known.asked.contains(&provider), "{key:?} is asked twice at {provider:?}");
         known.asked.push(provider);
-        known.asking = Some(provider);
+        known.asking = Some((provider, now + timeout));
         let second = known.asked.len() > 1;
         self.coverage.hit(if second { Seen::SecondProvider } else { Seen::Escalated });
         let (took, result) = self.provider_answers(self.plan.moods[provider.0], timeout);
@@ -167,7 +169,9 @@ impl World<'_> {
         } else {
             assert!(now <= known.deadline_at.max(accepted_at), "{key:?} is still open after its deadline");
             known.outcome = Some(outcome.clone());
-            known.asking = None;
+            if let Some((provider, until)) = known.asking.take() {
+                assert!(now <= until, "{key:?} waits for {provider:?} beyond its patience");
+            }
             if !known.inferred {
                 let tally = &mut self.process().tally;
                 tally.waiting -= 1;
@@ -187,6 +191,9 @@ impl World<'_> {
             Outcome::Answered(answer) => match answer.source {
                 Source::Local => {
                     assert_eq!(known.said, Some(Said::Usable), "{key:?} has no local answer");
+                    if answer.reason == Reason::LocalUncertifiedLink {
+                        self.assert_no_provider_admits(key);
+                    }
                     (answer.reason == Reason::LocalPolicyNoEgress).then_some(Seen::KeptLocal)
                 }
                 Source::Provider(provider) => {
@@ -217,11 +224,37 @@ impl World<'_> {
             }
         };
         if let Some(Seen::Evicted) = seen {
-            let others = self.process().waiting_for(model);
-            assert!(others + 1 >= self.plan.models[model].queue, "{key:?} has to go, and there is room");
+            self.judge_eviction(key, model);
         }
         if let Some(seen) = seen {
             self.coverage.hit(seen);
+        }
+    }
+
+    fn judge_eviction(&mut self, key: Key, model: usize) {
+        let process = self.process.as_ref().expect("the process runs");
+        let priority = process.keys[&key].spec.priority;
+        assert!(
+            process.waiting_for(model) + 1 >= self.plan.models[model].queue,
+            "{key:?} has to go, and there is room"
+        );
+        assert!(yields(&self.plan, model, priority, process.newcomer), "{key:?} has to go for a less important job");
+        assert!(
+            process.least_waiting(model).is_none_or(|least| priority <= least),
+            "{key:?} is not the least important"
+        );
+    }
+
+    /// A doubtful answer may only stay local for want of a provider when there really is none left to ask.
+    fn assert_no_provider_admits(&self, key: Key) {
+        let process = self.process.as_ref().expect("the process runs");
+        let known = &process.keys[&key];
+        let listed = &self.plan.models[known.spec.model.unwrap()].policy.providers;
+        let asked = listed.iter().rposition(|provider| known.asked.contains(provider)).map_or(0, |last| last + 1);
+        for provider in &listed[asked..] {
+            let busy = process.calls[provider.0] >= limits::PROVIDER_CALLS;
+            let admits = process.engine.provider_admits(*provider, self.now);
+            assert!(busy || !admits, "{key:?} stays local, and {provider:?} could be asked");
         }
     }
 
@@ -237,8 +270,11 @@ impl World<'_> {
         match (failure.code, model) {
             ("job/id-reused", _) => self.coverage.hit(Seen::IdReused),
             ("job/shed", Some(model)) => {
-                let waiting = self.process().waiting_for(model);
-                assert!(waiting >= self.plan.models[model].queue, "{key:?} is shed, and there is room");
+                let process = self.process.as_ref().expect("the process runs");
+                let full = process.waiting_for(model) >= self.plan.models[model].queue;
+                assert!(full, "{key:?} is shed, and there is room");
+                let gives_way = |waiting| yields(&self.plan, model, waiting, process.newcomer);
+                assert!(!process.least_waiting(model).is_some_and(gives_way), "{key:?} is shed, and is more important");
                 self.coverage.hit(Seen::Shed);
             }
             _ => self.coverage.hit(Seen::Unanswerable),
@@ -249,6 +285,7 @@ impl World<'_> {
     fn repeat(&mut self, key: Key, id: &JobId) {
         let known = self.process().start_storing(key);
         assert_eq!(known.spec.id, *id, "another job's result is repeated");
+        known.repeated = true;
         let (spec, to) = (known.spec.clone(), known.to);
         self.send_to_store(Op::Repeat { key, spec, to });
     }
@@ -280,7 +317,7 @@ impl World<'_> {
             Note::Duplicate { id } => {
                 let process = self.process();
                 process.tally.duplicates += 1;
-                if process.keys.values().any(|known| known.admitted && !known.forgotten && known.spec.id == *id) {
+                if process.is_open(id) {
                     self.coverage.hit(Seen::JoinedActive);
                 } else if self.store.rows.values().any(|(_, job)| job.as_ref() == Some(id)) {
                     self.coverage.hit(Seen::StillOnItsWay);
@@ -289,8 +326,12 @@ impl World<'_> {
             Note::StaleConfirm { row } => {
                 assert_eq!(self.process().must_call_stale.take(), Some(*row), "a good confirmation is called stale");
             }
-            Note::BreakerTripped { .. } => self.coverage.hit(Seen::BreakerTripped),
-            Note::BreakerClosed { .. } => self.coverage.hit(Seen::BreakerClosed),
+            Note::BreakerTripped { provider } | Note::BreakerClosed { provider } => {
+                let closed = matches!(note, Note::BreakerClosed { .. });
+                let now = self.now;
+                assert_eq!(self.process().engine.provider_admits(*provider, now), closed, "{note:?} is not so");
+                self.coverage.hit(if closed { Seen::BreakerClosed } else { Seen::BreakerTripped });
+            }
             Note::Undeliverable { .. } | Note::StoreFailed(_) | Note::ProviderFailed { .. } => {}
         }
     }

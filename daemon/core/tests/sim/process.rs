@@ -44,8 +44,10 @@ pub struct Known {
     /// The store has an operation of it in hand.
     pub in_store: bool,
     pub inferred: bool,
+    pub repeated: bool,
     pub said: Option<Said>,
-    pub asking: Option<ProviderId>,
+    /// Whom, and until when.
+    pub asking: Option<(ProviderId, Moment)>,
     pub asked: Vec<ProviderId>,
     pub helped: Option<ProviderId>,
     pub outcome: Option<Arc<Outcome>>,
@@ -65,6 +67,7 @@ impl Known {
             accepted_at: None,
             in_store: false,
             inferred: false,
+            repeated: false,
             said: None,
             asking: None,
             asked: Vec::new(),
@@ -90,6 +93,7 @@ pub struct Lane {
 pub struct Process {
     pub engine: Engine,
     pub keys: BTreeMap<Key, Box<Known>>,
+    pub forgotten: usize,
     pub lanes: BTreeMap<TransportId, Lane>,
     /// Rows that the engine was told of and has not confirmed.
     pub rows: BTreeMap<RowId, TransportId>,
@@ -99,6 +103,8 @@ pub struct Process {
     pub peak: Vec<usize>,
     pub calls: Vec<usize>,
     pub draining: bool,
+    /// Priority of the latest arrival.
+    pub newcomer: u8,
     /// The same counters, kept from what went in and came out.
     pub tally: Tally,
     /// The row that the present step has to confirm, or to call stale.
@@ -111,6 +117,7 @@ impl Process {
         Self {
             engine: Engine::new(plan.models.clone(), plan.providers.clone()),
             keys: BTreeMap::new(),
+            forgotten: 0,
             lanes: BTreeMap::new(),
             rows: BTreeMap::new(),
             inferred_ids: BTreeSet::new(),
@@ -118,6 +125,7 @@ impl Process {
             peak: vec![0; plan.models.len()],
             calls: vec![0; plan.providers.len()],
             draining: false,
+            newcomer: 0,
             tally: Tally::default(),
             must_confirm: None,
             must_call_stale: None,
@@ -142,6 +150,17 @@ impl Process {
     /// Jobs that take a place in this model's queue.
     pub fn waiting_for(&self, model: usize) -> usize {
         self.keys.values().filter(|known| known.spec.model == Some(model) && known.waits()).count()
+    }
+
+    /// The least priority among the jobs that wait for this model, and could give up their place.
+    pub fn least_waiting(&self, model: usize) -> Option<u8> {
+        let waiting = self.keys.values().filter(|known| known.spec.model == Some(model) && known.waits());
+        waiting.filter(|known| known.accepted_at.is_some()).map(|known| known.spec.priority).min()
+    }
+
+    /// This job is accepted, or about to be, and the engine does not know it as done.
+    pub fn is_open(&self, id: &JobId) -> bool {
+        self.keys.values().any(|known| known.admitted && !known.forgotten && known.spec.id == *id)
     }
 
     /// Keeps the books: what the engine is about to hear.
@@ -184,12 +203,21 @@ impl Process {
             Input::ProviderAnswered { key, provider, result, .. } => {
                 self.calls[provider.0] -= 1;
                 let known = self.keys.get_mut(key).unwrap();
-                if known.asking != Some(*provider) {
+                if known.asking.is_none_or(|(asked, _)| asked != *provider) {
                     coverage.hit(Seen::LateProviderAnswer);
                 } else if result.is_ok() {
                     known.helped = Some(*provider);
                 }
             }
+            Input::Drain => self.draining = true,
+            Input::Arrived(arrival) => self.newcomer = arrival.priority,
+            Input::Tick => {}
+            _ => self.hears_of_the_way_out(input, coverage),
+        }
+    }
+
+    fn hears_of_the_way_out(&mut self, input: &Input, coverage: &mut Coverage) {
+        match input {
             Input::LinkUp { transport, epoch } => {
                 self.lanes.insert(*transport, Lane { epoch: Some(*epoch), handed: BTreeSet::new() });
             }
@@ -217,8 +245,7 @@ impl Process {
                     coverage.hit(Seen::Rejected);
                 }
             }
-            Input::Drain => self.draining = true,
-            Input::Arrived(_) | Input::Tick => {}
+            _ => unreachable!("{input:?} is not of the way out"),
         }
     }
 
@@ -256,6 +283,9 @@ impl Process {
         assert_eq!(self.engine.outbox_rows(), self.rows.len(), "rows in the engine's outbox");
         assert_eq!(self.must_confirm, None, "a confirmed row stays in the outbox");
         assert_eq!(self.must_call_stale, None, "a stale confirmation went unnoticed");
+        let undeliverable = |transport| self.lanes.get(transport).is_none_or(|lane: &Lane| lane.epoch.is_none());
+        let idle = self.keys.len() == self.forgotten && self.rows.values().all(undeliverable);
+        assert_eq!(self.engine.idle(), idle, "idle() is not whether something is still to be done here");
         if let Some(at) = self.engine.next_deadline() {
             assert!(at > now, "next_deadline() {at:?} is not after {now:?}: a busy loop");
         }
@@ -281,4 +311,9 @@ pub fn slots(plan: &Plan, model: usize) -> usize {
         WhenFull::Shed => rules.workers * (1 + limits::PREFETCH_PER_WORKER),
         WhenFull::NewestWins => rules.workers,
     }
+}
+
+/// Does a waiting job give up its place for a newcomer of this priority?
+pub fn yields(plan: &Plan, model: usize, waiting: u8, newcomer: u8) -> bool {
+    waiting < newcomer || (waiting == newcomer && plan.models[model].when_full == WhenFull::NewestWins)
 }

@@ -254,6 +254,7 @@ impl<'a> World<'a> {
         self.next_key += 1;
         let known = Known::new(spec.clone(), to, ticket, self.now);
         let draining = self.process().draining;
+        let repeats = if draining { None } else { self.must_repeat(&spec, to) };
         self.process().keys.insert(key, Box::new(known));
         if draining {
             self.coverage.hit(Seen::ArrivedInDrain);
@@ -269,6 +270,21 @@ impl<'a> World<'a> {
             ticket,
             answer_repeats: ticket.is_none(),
         }));
+        if let Some(repeats) = repeats {
+            let repeated = self.process().keys[&key].repeated;
+            assert_eq!(repeated, repeats, "I4: {key:?} is done already; is its result repeated, does it have to be?");
+        }
+    }
+
+    /// I4: a finished job that comes again gets its result again, unless that is still on its way; a caller always does.
+    fn must_repeat(&self, spec: &Spec, to: Address) -> Option<bool> {
+        let process = self.process.as_ref().expect("the process runs");
+        let done = self.store.done.get(&spec.id)?;
+        if spec.model.is_none() || done.digest != spec.digest || process.is_open(&spec.id) {
+            return None;
+        }
+        let on_its_way = process.rows.keys().any(|row| self.store.rows[row].1.as_ref() == Some(&spec.id));
+        Some(!on_its_way || matches!(to, Address::Caller(..)))
     }
 
     /// The moment in which a transaction is durable, or fails.

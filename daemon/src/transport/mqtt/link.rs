@@ -168,7 +168,9 @@ fn options(shared: &Shared, context: &TransportContext) -> Result<MqttOptions, S
     options.set_session_expiry_interval(Some(SESSION_EXPIRY_S));
     options.set_ack_mode(AckMode::Manual);
     options.set_receive_maximum(Some(limits::UNACKED_ARRIVALS));
-    options.set_max_packet_size(u32::try_from(settings.max_packet).ok());
+    // More than a job may have: what is a little too large shall come and be answered. Beyond this the broker drops it
+    // without a word to anybody.
+    options.set_max_packet_size(u32::try_from(settings.max_packet.saturating_mul(4)).ok());
     options.set_max_request_batch(limits::INBOX_BURST);
     options.set_request_channel_capacity(limits::LINK_REQUESTS);
     if let Some((username, password)) = &settings.credentials {

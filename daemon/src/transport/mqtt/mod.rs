@@ -53,7 +53,7 @@ impl TransportSetup for Setup {
         if settings.is_exposed() {
             tracing::warn!(host = %settings.host, "MQTT without TLS beyond this machine: jobs and results can be read on the way");
         }
-        let topics = Topics::new(context.id, &settings.prefix, &context.device, context.group.as_deref());
+        let topics = Topics::new(context.id, &settings.prefix, &context.device, context.group.as_deref(), settings.max_packet);
         let shared = Arc::new(Shared {
             live: Mutex::new(None),
             announced: Mutex::new(Announced::default()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use picket_core::{
     job::{AckTicket, Failure, JobId, TransportId},
+    limits,
     time::Span,
 };
 use rumqttc::{Publish, PublishProperties};
@@ -26,12 +27,14 @@ pub(super) struct Topics {
     /// `{prefix}/{device}`.
     device: String,
     group: Option<String>,
+    /// Largest payload of a job, bytes.
+    max_payload: usize,
 }
 
 impl Topics {
-    pub fn new(transport: TransportId, prefix: &str, device: &str, group: Option<&str>) -> Self {
+    pub fn new(transport: TransportId, prefix: &str, device: &str, group: Option<&str>, max_payload: usize) -> Self {
         let (prefix, group) = (prefix.to_owned(), group.map(str::to_owned));
-        Self { transport, device: format!("{prefix}/{device}"), prefix, group }
+        Self { transport, device: format!("{prefix}/{device}"), prefix, group, max_payload }
     }
 
     /// Filters of jobs for this device, and of jobs for whichever Picket of its group is free.
@@ -85,7 +88,7 @@ impl Topics {
             correlation: properties.correlation_data.clone(),
             fault: None,
         };
-        let content = reading.content(publish, properties);
+        let content = reading.content(publish, properties, self.max_payload);
         let Reading { options, dtype: _, shape: _, reply_to, correlation, fault } = reading;
         let expiry = properties.message_expiry_interval.map(|s| Span::from_millis(u64::from(s) * 1000));
         let id = options.id.or_else(|| implied_id(topic, reply_to.as_deref(), correlation.as_ref(), &publish.payload));
@@ -120,10 +123,17 @@ impl Reading {
         self.fault.get_or_insert(failure);
     }
 
-    fn content(&mut self, publish: &Publish, properties: &PublishProperties) -> Content {
+    fn content(&mut self, publish: &Publish, properties: &PublishProperties, max_payload: usize) -> Content {
         let payload = publish.payload.clone();
         let content_type = properties.content_type.as_deref().unwrap_or("application/json");
         let content = match content_type.split(';').next().unwrap_or_default().trim() {
+            _ if payload.len() > max_payload => {
+                let message = format!("the payload has {} bytes, at most {max_payload} are taken", payload.len());
+                let (want, got) = (format!("at most {max_payload} bytes"), format!("{} bytes", payload.len()));
+                self.blame(Failure::new("input/too-large", message).expected(want, got));
+                // Only what a dead letter shows is kept.
+                Content::Raw { bytes: payload.slice(..limits::DEAD_LETTER_BYTES.min(payload.len())), dtype: None, shape: None }
+            }
             "application/json" | "" => {
                 self.envelope(&payload);
                 Content::Oip { json: payload, binary: Bytes::new() }
@@ -223,7 +233,7 @@ mod tests {
     use super::*;
 
     fn topics() -> Topics {
-        Topics::new(TransportId(0), "picket/v1", "press-4", Some("line-2"))
+        Topics::new(TransportId(0), "picket/v1", "press-4", Some("line-2"), 1_000)
     }
 
     fn publish(topic: &str, payload: &str, properties: PublishProperties) -> Publish {
@@ -287,6 +297,14 @@ mod tests {
         assert_eq!(with("x", "y", "image/jpeg"), "input/undecodable");
         let broken = topics().request(&publish("picket/v1/press-4/job/digits", "{", PublishProperties::default()), None);
         assert_eq!(broken.unwrap().fault.unwrap().code, "input/undecodable");
+    }
+
+    #[test]
+    fn an_oversize_payload_is_refused_and_not_kept() {
+        let job = publish("picket/v1/press-4/job/digits", &"x".repeat(1_001), PublishProperties::default());
+        let request = topics().request(&job, None).unwrap();
+        assert_eq!(request.fault.unwrap().code, "input/too-large");
+        assert_eq!(request.content.parts().0.len(), limits::DEAD_LETTER_BYTES);
     }
 
     #[test]

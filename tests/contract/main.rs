@@ -1,0 +1,4 @@
+//! One suite × every implementation behind a port.
+
+mod float_models;
+mod proof;

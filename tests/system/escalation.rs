@@ -1,0 +1,86 @@
+//! Doubtful answers are asked again upstream: the same daemon over the Open Inference Protocol.
+
+use picket_tests::{client::Job, daemon::Daemon, free_port};
+
+use crate::support::{DIGITS, digits, start};
+
+fn upstream(port: u16) -> Daemon {
+    Daemon::start(&format!(
+        "[device]\nid = \"upstream\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
+         [[model]]\nname = \"digits-large\"\nbundle = \"{{models}}/digits-large\"\n"
+    ))
+}
+
+fn escalating_to(port: u16) -> String {
+    format!(
+        "[escalation]\nproviders = [\"hq\"]\n[[provider]]\nname = \"hq\"\nkind = \"oip\"\n\
+         url = \"http://127.0.0.1:{port}\"\nmodel = \"digits-large\"\n"
+    )
+}
+
+async fn wait_ready(port: u16) {
+    let url = format!("http://127.0.0.1:{port}/readyz");
+    let ready = async {
+        loop {
+            match reqwest::get(&url).await {
+                Ok(answer) if answer.status().is_success() => return,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(picket_tests::client::PATIENCE, ready).await.expect("the upstream Picket is ready in time");
+}
+
+#[tokio::test]
+async fn exactly_the_doubtful_digits_are_asked_upstream() {
+    let port = free_port();
+    let _upstream = upstream(port);
+    wait_ready(port).await;
+    let (_broker, _daemon, mut client) = start(&escalating_to(port), &[]).await;
+    let (mut escalated, mut right, digits) = (0, 0, digits());
+    for (number, (label, pixels)) in digits.iter().enumerate() {
+        let answer = client.ask(DIGITS, &Job::raw(pixels).with("id", format!("e-{number}"))).await;
+        let evidence = &answer["evidence"];
+        let doubtful = evidence["s"].as_f64().unwrap() < evidence["lambda"].as_f64().unwrap();
+        let (source, reason) = if doubtful { ("hq", "ESC_BELOW_LAMBDA") } else { ("local", "LOCAL_UNCERTIFIED_NO_CALIBRATION") };
+        assert_eq!((answer["source"].as_str(), answer["reason"].as_str()), (Some(source), Some(reason)), "{answer}");
+        escalated += usize::from(doubtful);
+        right += usize::from(answer["answer"]["label"] == label.to_string());
+    }
+    let share = escalated as f64 / digits.len() as f64;
+    assert!((0.1..0.5).contains(&share), "{share} of the digits are doubtful");
+    let accuracy = right as f64 / digits.len() as f64;
+    assert!(accuracy > 0.97, "together they are right in {accuracy}");
+}
+
+#[tokio::test]
+async fn a_provider_that_is_away_never_blocks_the_local_answer() {
+    let (_broker, _daemon, mut client) = start(&escalating_to(free_port()), &["picket/v1/press-4/event"]).await;
+    let mut reasons = std::collections::BTreeMap::new();
+    for (number, (_, pixels)) in digits().iter().take(100).enumerate() {
+        let answer = client.ask(DIGITS, &Job::raw(pixels).with("id", format!("f-{number}"))).await;
+        assert_eq!(answer["source"], "local");
+        *reasons.entry(answer["reason"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+    }
+    assert!(reasons.get("LOCAL_UNCERTIFIED_LINK").is_some_and(|n| *n > 10), "{reasons:?}");
+    assert!(!reasons.contains_key("ESC_BELOW_LAMBDA"), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn a_private_job_stays_here() {
+    let port = free_port();
+    let _upstream = upstream(port);
+    wait_ready(port).await;
+    let (_broker, _daemon, mut client) = start(&escalating_to(port), &[]).await;
+    let mut kept = 0;
+    for (number, (_, pixels)) in digits().iter().take(60).enumerate() {
+        let job = Job::raw(pixels).with("id", format!("g-{number}")).with("privacy", "never");
+        let answer = client.ask(DIGITS, &job).await;
+        assert_eq!(answer["source"], "local");
+        kept += usize::from(answer["reason"] == "LOCAL_POLICY_NO_EGRESS");
+    }
+    assert!(kept > 0, "some of them were doubtful");
+    let asked = reqwest::get(format!("http://127.0.0.1:{port}/status")).await.unwrap().text().await.unwrap();
+    let status: serde_json::Value = serde_json::from_str(&asked).unwrap();
+    assert_eq!(status["jobs"]["accepted"], 0, "the upstream Picket never heard of them");
+}

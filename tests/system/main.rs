@@ -1,0 +1,13 @@
+//! The real binary with a real broker, real clients and real data.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is broken")]
+
+mod bad_input;
+mod cli;
+mod config;
+mod demo;
+mod escalation;
+mod http;
+mod jobs;
+mod link;
+mod support;
