@@ -201,7 +201,8 @@ fn local_answer<'a>(facts: &'a Facts<'_>, top: usize) -> AnswerDocument<'a> {
     let bundle = &facts.served.bundle;
     let best = facts.scores.and_then(|scores| top_probability(scores, bundle.temperature).zip(Some(scores)));
     let Some(((index, confidence), scores)) = best else { return AnswerDocument::default() };
-    let mut ranked: Vec<(f32, &String)> = softmax(scores, bundle.temperature).into_iter().zip(&*bundle.labels).collect();
+    let mut ranked: Vec<(f32, &String)> =
+        softmax(scores, bundle.temperature).into_iter().zip(&*bundle.labels).collect();
     let top = top.min(ranked.len());
     if top > 0 && top < ranked.len() {
         // Of a thousand classes only the first few are worth sorting.

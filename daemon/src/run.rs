@@ -83,7 +83,9 @@ pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>)
             () = sleep_until(wake), if wake.is_some() => house.hear_core(Input::Tick),
         }
         house.settle();
-        if let Some(limit) = drain_until && (house.idle() || Instant::now() >= limit) {
+        if let Some(limit) = drain_until
+            && (house.idle() || Instant::now() >= limit)
+        {
             break;
         }
     }
@@ -102,7 +104,8 @@ async fn sleep_until(wake: Option<Instant>) {
 /// Transports say good-bye together, within a limit.
 async fn close(mut house: House) {
     house.announce_state("stopped");
-    let closing: Vec<_> = house.take_transports().into_iter().map(|slot| tokio::spawn(slot.transport.close())).collect();
+    let closing: Vec<_> =
+        house.take_transports().into_iter().map(|slot| tokio::spawn(slot.transport.close())).collect();
     let all = async {
         for task in closing {
             let _ = task.await;

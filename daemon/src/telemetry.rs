@@ -2,7 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
 
-use picket_core::{Action, Answer, Note, Outcome, Source, job::{Failure, ProviderId}, tally::Tally, time::Span};
+use picket_core::{
+    Action, Answer, Note, Outcome, Source,
+    job::{Failure, ProviderId},
+    tally::Tally,
+    time::Span,
+};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -148,7 +153,11 @@ impl Telemetry {
         registry.register("decisions", "Answers, by reason code", self.decisions.clone());
         registry.register("job_seconds", "Where jobs spend their time", self.seconds.clone());
         registry.register("provider_seconds", "Provider calls that were answered", self.provider_seconds.clone());
-        registry.register("provider_failures", "Provider calls without a usable answer", self.provider_failures.clone());
+        registry.register(
+            "provider_failures",
+            "Provider calls without a usable answer",
+            self.provider_failures.clone(),
+        );
         registry.register("dropped", "Everything that was ever dropped, by reason", self.dropped.clone());
         registry.register(
             "jobs_now",

@@ -2,3 +2,4 @@
 
 mod float_models;
 mod proof;
+mod run_loop;

@@ -32,3 +32,28 @@ pub fn shared(what: &str) -> Option<PathBuf> {
 pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
+
+/// GET, with the TLS provider that the whole project uses.
+///
+/// # Errors
+/// Nobody answers.
+pub async fn get(url: &str) -> reqwest::Result<reqwest::Response> {
+    picket::provider::use_ring();
+    reqwest::get(url).await
+}
+
+/// Polls until `done`; the limit is for hanging tests only.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
+    let polling = async {
+        while !done().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(client::PATIENCE, polling).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+}
+
+/// Waits until an HTTP face says that it is ready.
+pub async fn until_ready(port: u16) {
+    let url = format!("http://127.0.0.1:{port}/readyz");
+    until("ready", || async { get(&url).await.is_ok_and(|answer| answer.status().is_success()) }).await;
+}

@@ -1,7 +1,7 @@
 //! Bad input of any kind: a clear error with its stable code, counted, nothing lost, the daemon goes on.
 
 use bytes::Bytes;
-use picket_tests::{client::Job, free_port};
+use picket_tests::{client::Job, free_port, get};
 use serde_json::json;
 
 use crate::support::{DIGITS, digits, request, start};
@@ -13,7 +13,8 @@ async fn every_bad_job_gets_its_code_and_the_next_good_one_its_answer() {
     let (_broker, mut daemon, mut client) = start(&more, &["picket/v1/press-4/dead"]).await;
     let pixels = &digits()[0].1;
     let nan: Vec<f32> = (0..64).map(|i| if i == 5 { f32::NAN } else { 1.0 }).collect();
-    let wrong_type = json!({ "inputs": [{ "name": "pixels", "shape": [1, 64], "datatype": "INT32", "data": vec![1; 64] }] });
+    let wrong_type =
+        json!({ "inputs": [{ "name": "pixels", "shape": [1, 64], "datatype": "INT32", "data": vec![1; 64] }] });
     let text = |text: &str| Job { payload: Bytes::copy_from_slice(text.as_bytes()), ..Job::json(&json!({})) };
     let raw = |bytes: usize| Job { payload: vec![0u8; bytes].into(), ..Job::raw(&[]) };
     let jpeg = Job { content_type: Some("image/jpeg"), ..Job::raw(pixels) };
@@ -45,7 +46,7 @@ async fn every_bad_job_gets_its_code_and_the_next_good_one_its_answer() {
     }
     assert!(daemon.is_running());
 
-    let metrics = reqwest::get(format!("http://127.0.0.1:{http}/metrics")).await.unwrap().text().await.unwrap();
+    let metrics = get(&format!("http://127.0.0.1:{http}/metrics")).await.unwrap().text().await.unwrap();
     for (model, code) in [("unknown", "model/unknown"), ("digits", "input/shape-mismatch"), ("digits", "job/expired")] {
         let line = format!("picket_jobs_total{{model=\"{model}\",outcome=\"{code}\"}}");
         assert!(metrics.contains(&line), "{line} is missing in\n{metrics}");
@@ -62,7 +63,8 @@ async fn an_error_says_what_was_wanted_and_its_dead_letter_what_came() {
     assert_eq!((&error["error"]["want"], &error["error"]["got"]), (&json!("1x64 FP32"), &json!("1x63 FP32")));
 
     client.send(DIGITS, &Job::raw(&pixels[..62]).with("id", "d/2")).await;
-    let fits = |id: &'static str| move |m: &picket_tests::client::Heard| m.topic.ends_with("/dead") && m.json()["id"] == id;
+    let fits =
+        |id: &'static str| move |m: &picket_tests::client::Heard| m.topic.ends_with("/dead") && m.json()["id"] == id;
     let letter = client.next_where(fits("d/2")).await.json();
     assert_eq!(letter["error"]["code"], "input/shape-mismatch");
     assert_eq!(letter["input"]["bytes"], 62 * 4);

@@ -47,7 +47,8 @@ async fn a_model_that_is_not_proven_is_not_served() {
     let folder = tempfile::tempdir().unwrap();
     let right = bundles::write(folder.path(), "right", &model, &entry.tensors(), &outputs, 0.0);
     let flipped: Vec<u8> = outputs[0].data().iter().map(|byte| byte ^ 0x40).collect();
-    let tampered = picket::tensor::Tensor::new("Identity", outputs[0].dtype(), outputs[0].shape().to_vec(), flipped).unwrap();
+    let tampered =
+        picket::tensor::Tensor::new("Identity", outputs[0].dtype(), outputs[0].shape().to_vec(), flipped).unwrap();
     let wrong = bundles::write(folder.path(), "wrong", &model, &entry.tensors(), &[tampered], 0.0);
 
     let more = format!(
@@ -65,7 +66,8 @@ async fn a_model_that_is_not_proven_is_not_served() {
     // Right or refused, never served wrong.
     let answer = client.ask("picket/v1/press-4/job/right", &job("r")).await;
     if answer["error"].is_null() {
-        let got: Vec<i64> = answer["outputs"][0]["data"].as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect();
+        let got: Vec<i64> =
+            answer["outputs"][0]["data"].as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect();
         let want: Vec<i64> = outputs[0].data().iter().map(|byte| i64::from(*byte as i8)).collect();
         assert_eq!(got, want);
     } else {

@@ -1,6 +1,6 @@
 //! Doubtful answers are asked again upstream: the same daemon over the Open Inference Protocol.
 
-use picket_tests::{client::Job, daemon::Daemon, free_port};
+use picket_tests::{client::Job, daemon::Daemon, free_port, get, until_ready};
 
 use crate::support::{DIGITS, digits, start};
 
@@ -18,31 +18,19 @@ fn escalating_to(port: u16) -> String {
     )
 }
 
-async fn wait_ready(port: u16) {
-    let url = format!("http://127.0.0.1:{port}/readyz");
-    let ready = async {
-        loop {
-            match reqwest::get(&url).await {
-                Ok(answer) if answer.status().is_success() => return,
-                _ => tokio::task::yield_now().await,
-            }
-        }
-    };
-    tokio::time::timeout(picket_tests::client::PATIENCE, ready).await.expect("the upstream Picket is ready in time");
-}
-
 #[tokio::test]
 async fn exactly_the_doubtful_digits_are_asked_upstream() {
     let port = free_port();
     let _upstream = upstream(port);
-    wait_ready(port).await;
+    until_ready(port).await;
     let (_broker, _daemon, mut client) = start(&escalating_to(port), &[]).await;
     let (mut escalated, mut right, digits) = (0, 0, digits());
     for (number, (label, pixels)) in digits.iter().enumerate() {
         let answer = client.ask(DIGITS, &Job::raw(pixels).with("id", format!("e-{number}"))).await;
         let evidence = &answer["evidence"];
         let doubtful = evidence["s"].as_f64().unwrap() < evidence["lambda"].as_f64().unwrap();
-        let (source, reason) = if doubtful { ("hq", "ESC_BELOW_LAMBDA") } else { ("local", "LOCAL_UNCERTIFIED_NO_CALIBRATION") };
+        let (source, reason) =
+            if doubtful { ("hq", "ESC_BELOW_LAMBDA") } else { ("local", "LOCAL_UNCERTIFIED_NO_CALIBRATION") };
         assert_eq!((answer["source"].as_str(), answer["reason"].as_str()), (Some(source), Some(reason)), "{answer}");
         escalated += usize::from(doubtful);
         right += usize::from(answer["answer"]["label"] == label.to_string());
@@ -70,7 +58,7 @@ async fn a_provider_that_is_away_never_blocks_the_local_answer() {
 async fn a_private_job_stays_here() {
     let port = free_port();
     let _upstream = upstream(port);
-    wait_ready(port).await;
+    until_ready(port).await;
     let (_broker, _daemon, mut client) = start(&escalating_to(port), &[]).await;
     let mut kept = 0;
     for (number, (_, pixels)) in digits().iter().take(60).enumerate() {
@@ -80,7 +68,7 @@ async fn a_private_job_stays_here() {
         kept += usize::from(answer["reason"] == "LOCAL_POLICY_NO_EGRESS");
     }
     assert!(kept > 0, "some of them were doubtful");
-    let asked = reqwest::get(format!("http://127.0.0.1:{port}/status")).await.unwrap().text().await.unwrap();
+    let asked = get(&format!("http://127.0.0.1:{port}/status")).await.unwrap().text().await.unwrap();
     let status: serde_json::Value = serde_json::from_str(&asked).unwrap();
     assert_eq!(status["jobs"]["accepted"], 0, "the upstream Picket never heard of them");
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use picket_tests::{daemon::Daemon, free_port, root};
+use picket_tests::{daemon::Daemon, free_port, get, root, until_ready};
 
 fn start() -> (Daemon, u16) {
     let port = free_port();
@@ -33,17 +33,14 @@ fn tritonclient_gets_right_answers() {
 async fn health_metadata_metrics_and_status_answer() {
     let (_daemon, port) = start();
     let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
-    let ready = async {
-        while !reqwest::get(url("/readyz")).await.is_ok_and(|answer| answer.status().is_success()) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(picket_tests::client::PATIENCE, ready).await.expect("ready in time");
-    for path in ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/digits", "/v2/models/digits/ready", "/healthz"] {
-        assert!(reqwest::get(url(path)).await.unwrap().status().is_success(), "{path}");
+    until_ready(port).await;
+    for path in
+        ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/digits", "/v2/models/digits/ready", "/healthz"]
+    {
+        assert!(get(&url(path)).await.unwrap().status().is_success(), "{path}");
     }
-    assert_eq!(reqwest::get(url("/v2/models/nothing")).await.unwrap().status(), 404);
-    let metrics = reqwest::get(url("/metrics")).await.unwrap().text().await.unwrap();
+    assert_eq!(get(&url("/v2/models/nothing")).await.unwrap().status(), 404);
+    let metrics = get(&url("/metrics")).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("picket_jobs_now{state=\"accepted\"} 0") && metrics.ends_with("# EOF\n"), "{metrics}");
 
     let output = picket_tests::daemon::picket(&["status", "--json", "--url", &url("")]);

@@ -6,7 +6,7 @@ use picket_tests::{
     broker::Mosquitto,
     client::{Client, Job},
     daemon::Daemon,
-    shared,
+    free_port, get, shared, until,
 };
 use serde_json::json;
 
@@ -17,7 +17,21 @@ async fn mosquitto_rr_gets_a_digit_right() {
     let (broker, _daemon, _client) = start("", &[]).await;
     let (label, pixels) = &digits()[0];
     let output = Command::new("mosquitto_rr")
-        .args(["-V", "5", "-p", &broker.port.to_string(), "-q", "1", "-W", "20", "-t", DIGITS, "-e", "me/answers", "-m"])
+        .args([
+            "-V",
+            "5",
+            "-p",
+            &broker.port.to_string(),
+            "-q",
+            "1",
+            "-W",
+            "20",
+            "-t",
+            DIGITS,
+            "-e",
+            "me/answers",
+            "-m",
+        ])
         .arg(request("press-4/1", pixels).to_string())
         .output()
         .unwrap();
@@ -64,11 +78,19 @@ async fn clients_without_mqtt_5_name_their_reply_in_json() {
 
 #[tokio::test]
 async fn a_known_job_is_not_run_again_but_its_result_comes_again() {
-    let (_broker, _daemon, mut client) = start("", &[]).await;
+    let http = free_port();
+    let (_broker, _daemon, mut client) = start(&format!("[http]\nlisten = \"127.0.0.1:{http}\"\n"), &[]).await;
     let (_, pixels) = &digits()[3];
     let job = Job::json(&request("c/1", pixels));
     client.send(DIGITS, &job).await;
     let first = client.answer().await;
+    // While the result is not confirmed, a repetition adds nothing: it is on its way already.
+    let url = format!("http://127.0.0.1:{http}/status");
+    let confirmed = || async {
+        let status = get(&url).await.unwrap().text().await.unwrap();
+        serde_json::from_str::<serde_json::Value>(&status).unwrap()["outbox_rows"] == 0
+    };
+    until("the result is confirmed", confirmed).await;
     client.send(DIGITS, &job).await;
     let second = client.answer().await;
     assert_eq!(first.payload, second.payload, "the stored bytes are what is sent, always");

@@ -1,10 +1,10 @@
 //! Arrays in NumPy's `.npz` files: a zip archive of `.npy` entries.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Write};
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, TypeStr};
 use picket_core::limits;
-use zip::ZipArchive;
+use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 use crate::tensor::{Dtype, Tensor};
 
@@ -38,6 +38,56 @@ pub fn read(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, String> {
         arrays.push((name.to_owned(), tensor));
     }
     Ok(arrays)
+}
+
+/// An archive of these arrays, as NumPy's `savez` writes it: stored, not compressed.
+///
+/// # Errors
+/// Two arrays have one name.
+pub fn write(arrays: &[(String, &Tensor)]) -> std::io::Result<Vec<u8>> {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, tensor) in arrays {
+        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        archive.start_file(format!("{name}.npy"), stored)?;
+        archive.write_all(&npy(tensor))?;
+    }
+    Ok(archive.finish()?.into_inner())
+}
+
+/// The `.npy` format, version 1.0: magic, version, length of the header, header, data. What is before the data fills
+/// whole blocks of 64 bytes (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
+fn npy(tensor: &Tensor) -> Vec<u8> {
+    const BLOCK: usize = 64;
+    const BEFORE_HEADER: usize = 10;
+    let dims: String = tensor.shape().iter().map(|dim| format!("{dim},")).collect();
+    let descr = descr(tensor.dtype());
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dims}), }}");
+    let used = (BEFORE_HEADER + header.len() + 1) % BLOCK;
+    header.push_str(&" ".repeat((BLOCK - used) % BLOCK));
+    header.push('\n');
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    // A tensor's rank is bounded, so its header is short.
+    file.extend_from_slice(&(header.len() as u16).to_le_bytes());
+    file.extend_from_slice(header.as_bytes());
+    file.extend_from_slice(tensor.data());
+    file
+}
+
+const fn descr(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::Bool => "|b1",
+        Dtype::Int8 => "|i1",
+        Dtype::Int16 => "<i2",
+        Dtype::Int32 => "<i4",
+        Dtype::Int64 => "<i8",
+        Dtype::Uint8 => "|u1",
+        Dtype::Uint16 => "<u2",
+        Dtype::Uint32 => "<u4",
+        Dtype::Uint64 => "<u8",
+        Dtype::Fp16 => "<f2",
+        Dtype::Fp32 => "<f4",
+        Dtype::Fp64 => "<f8",
+    }
 }
 
 /// Reads an entry that states to have `size` bytes and may have at most `left`. The stated size saves the work; it can be
@@ -111,7 +161,6 @@ fn dtype(kind: &TypeStr) -> Result<Dtype, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
 
     use super::*;
 
@@ -142,6 +191,20 @@ mod tests {
             let bytes = archive(&[("x.npy", npy(descr, "False", "(2, 3)", &data))]);
             let arrays = read(&bytes).unwrap();
             assert_eq!((arrays[0].0.as_str(), arrays[0].1.kind()), ("x", format!("2x3 {dtype}")));
+        }
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        let tensors: Vec<(String, Tensor)> = Dtype::ALL
+            .into_iter()
+            .map(|dtype| {
+                (format!("a {dtype}"), Tensor::new("x", dtype, vec![2, 1], vec![1; 2 * dtype.size()]).unwrap())
+            })
+            .collect();
+        let archive = write(&tensors.iter().map(|(name, tensor)| (name.clone(), tensor)).collect::<Vec<_>>()).unwrap();
+        for ((name, tensor), (read_name, read)) in tensors.iter().zip(super::read(&archive).unwrap()) {
+            assert_eq!((name, tensor.kind(), tensor.data()), (&read_name, read.kind(), read.data()));
         }
     }
 

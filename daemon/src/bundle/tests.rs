@@ -1,10 +1,9 @@
 //! Whole bundles, and the one line that each mistake gives.
 
-use std::{fs, io::Cursor, path::Path};
-
-use npyz::WriterBuilder;
+use std::{fs, path::Path};
 
 use super::*;
+use crate::tensor::Tensor;
 
 const MODEL: &[u8] = b"not a model, but nobody runs it here";
 
@@ -56,14 +55,10 @@ tolerance = 1e-4
 type Arrays<'a> = &'a [(&'a str, &'a [f32])];
 
 fn npz(arrays: Arrays<'_>) -> Vec<u8> {
-    let mut writer = ::npyz::npz::NpzWriter::new(Cursor::new(Vec::new()));
-    for (name, values) in arrays {
-        let array = writer.array(name, Default::default()).unwrap().default_dtype();
-        let mut array = array.shape(&[1, values.len() as u64]).begin_nd().unwrap();
-        array.extend(values.iter().copied()).unwrap();
-        array.finish().unwrap();
-    }
-    writer.zip_writer().finish().unwrap().into_inner()
+    let row = |values: &[f32]| Tensor::from_f32("x", vec![1, values.len()], values).unwrap();
+    let tensors: Vec<(String, Tensor)> =
+        arrays.iter().map(|(name, values)| ((*name).to_owned(), row(values))).collect();
+    super::npz::write(&tensors.iter().map(|(name, tensor)| (name.clone(), tensor)).collect::<Vec<_>>()).unwrap()
 }
 
 struct Site {

@@ -64,7 +64,8 @@ fn sample(served: &Served) -> anyhow::Result<Vec<Tensor>> {
     }
     let zeros = |spec: &TensorSpec| {
         let shape: Vec<usize> = spec.shape.iter().map(|dim| dim.unwrap_or(1)).collect();
-        let count = elements(&shape).ok_or_else(|| anyhow::anyhow!("error[model/invalid]: {} is too large", spec.kind()))?;
+        let count =
+            elements(&shape).ok_or_else(|| anyhow::anyhow!("error[model/invalid]: {} is too large", spec.kind()))?;
         Ok(Tensor::new(spec.name.as_str(), spec.dtype, shape, vec![0; count * spec.dtype.size()])?)
     };
     served.model.signature().inputs.iter().map(zeros).collect()

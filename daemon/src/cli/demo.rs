@@ -17,7 +17,13 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
-use self::{digits::Digit, link::Link, scene::Scene, score::{Phase, Score}, screen::Screen};
+use self::{
+    digits::Digit,
+    link::Link,
+    scene::Scene,
+    score::{Phase, Score},
+    screen::Screen,
+};
 use crate::transport::mqtt::asker::{Asker, Heard};
 
 /// Jobs per second: what a brisk line brings, not what the daemon can do.

@@ -54,8 +54,10 @@ fn content(path: &Path) -> anyhow::Result<Content> {
     Ok(match extension.as_deref() {
         Some("json") => Content::Oip { json: bytes.into(), binary: Bytes::new() },
         Some("npz") => {
-            let arrays = npz::read(&bytes).map_err(|why| anyhow::anyhow!("error[input/undecodable]: {}: {why}", path.display()))?;
-            let inputs: Vec<_> = arrays.into_iter().filter(|(name, _)| !name.starts_with("out")).map(|(_, t)| t).collect();
+            let arrays = npz::read(&bytes)
+                .map_err(|why| anyhow::anyhow!("error[input/undecodable]: {}: {why}", path.display()))?;
+            let inputs: Vec<_> =
+                arrays.into_iter().filter(|(name, _)| !name.starts_with("out")).map(|(_, t)| t).collect();
             let (request, json_len) = oip::encode_request("", serde_json::Map::new(), &inputs);
             let mut request = Bytes::from(request);
             let json = request.split_to(json_len);
@@ -74,13 +76,9 @@ fn id_of(path: &Path) -> JobId {
 fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId) -> Result<Bytes, Failure> {
     let (result, prepare, infer) = served.infer(runner, content);
     let inferred = result?;
-    let policy = Policy {
-        temperature: served.bundle.temperature,
-        threshold: served.bundle.threshold,
-        providers: Vec::new(),
-    };
-    let decision =
-        decide::decide(&inferred.observation, &policy, Privacy::Never, &[], Span::ZERO, Span::ZERO, 0);
+    let policy =
+        Policy { temperature: served.bundle.temperature, threshold: served.bundle.threshold, providers: Vec::new() };
+    let decision = decide::decide(&inferred.observation, &policy, Privacy::Never, &[], Span::ZERO, Span::ZERO, 0);
     let reason = match decision.verdict {
         Verdict::AnswerLocal(reason) => reason,
         Verdict::Fail(why) => return Err(Failure::new("model/invalid-output", why)),

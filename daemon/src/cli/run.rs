@@ -33,7 +33,9 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     // Tasks that still wait for a provider must not hold the process.
     runtime.shutdown_background();
     if !finished {
-        tracing::warn!("stopped with work under way; what was acknowledged and is not answered is lost with this store");
+        tracing::warn!(
+            "stopped with work under way; what was acknowledged and is not answered is lost with this store"
+        );
     }
     Ok(())
 }

@@ -35,7 +35,13 @@ async fn fetch(url: &str, token: Option<&str>) -> anyhow::Result<Status> {
 
 fn print(status: &Status) {
     let jobs = &status.jobs;
-    println!("picket {} on {}: up {:.0} s, {}", status.version, status.device, status.uptime_s, if status.ready { "ready" } else { "not ready" });
+    println!(
+        "picket {} on {}: up {:.0} s, {}",
+        status.version,
+        status.device,
+        status.uptime_s,
+        if status.ready { "ready" } else { "not ready" }
+    );
     println!(
         "jobs     accepted {} = done {} + dead {} + expired {} + waiting {} + running {}",
         jobs.accepted, jobs.done, jobs.dead, jobs.expired, jobs.waiting, jobs.running
@@ -47,7 +53,11 @@ fn print(status: &Status) {
         println!("link     {} {}", link.transport, if link.up { "up" } else { "down" });
     }
     for provider in &status.providers {
-        println!("provider {} {}", provider.name, if provider.admits { "is asked" } else { "is left alone for a while" });
+        println!(
+            "provider {} {}",
+            provider.name,
+            if provider.admits { "is asked" } else { "is left alone for a while" }
+        );
     }
     for model in &status.models {
         match &model.refused {

@@ -34,7 +34,9 @@ impl Pool {
         let queue = Arc::new(Mutex::new(queue));
         for worker in 0..workers {
             let thread = Worker { model, served: served.clone(), queue: queue.clone(), inbox: inbox.clone() };
-            thread::Builder::new().name(format!("infer-{}-{worker}", served.bundle.name)).spawn(move || thread.run())?;
+            thread::Builder::new()
+                .name(format!("infer-{}-{worker}", served.bundle.name))
+                .spawn(move || thread.run())?;
         }
         Ok(Self { work })
     }
@@ -44,7 +46,9 @@ impl Pool {
     /// # Errors
     /// There is no room, or no thread any more.
     pub fn submit(&self, key: Key, request: Arc<Request>) -> Result<(), Failure> {
-        self.work.try_send(Work { key, request }).map_err(|_| Failure::new("model/failed", "the inference threads are gone"))
+        self.work
+            .try_send(Work { key, request })
+            .map_err(|_| Failure::new("model/failed", "the inference threads are gone"))
     }
 }
 
@@ -62,7 +66,9 @@ impl Worker {
             let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(Work { key, request }) = next else { return };
             let (mut result, prepare, infer) = self.infer(&mut runner, &request);
-            if let Err(failure) = &mut result && failure.code == PANICKED {
+            if let Err(failure) = &mut result
+                && failure.code == PANICKED
+            {
                 // Its state may be torn: the next job gets a new one.
                 runner = None;
                 failure.code = "model/failed";

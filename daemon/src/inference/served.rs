@@ -132,7 +132,10 @@ fn declared_shapes(bundle: &Bundle) -> Result<Option<Vec<Vec<usize>>>, Failure> 
     }
     let fixed = |input: &TensorSpec| {
         input.shape.iter().copied().collect::<Option<Vec<usize>>>().ok_or_else(|| {
-            Failure::new("model/mismatch", format!("input {:?} of bundle {:?} has no fixed shape", input.name, bundle.name))
+            Failure::new(
+                "model/mismatch",
+                format!("input {:?} of bundle {:?} has no fixed shape", input.name, bundle.name),
+            )
         })
     };
     bundle.inputs.iter().map(fixed).collect::<Result<_, _>>().map(Some)
@@ -146,7 +149,8 @@ fn job_signature(bundle: &Bundle, model: &Signature) -> Result<Signature, Failur
     for (declared, real) in bundle.inputs.iter().zip(&model.inputs) {
         let converted = !bundle.prepare.is_empty() && real.dtype == crate::tensor::Dtype::Fp32;
         if declared.dtype != real.dtype && !converted {
-            let message = format!("input {:?} is declared {}, the model takes {}", declared.name, declared.kind(), real.kind());
+            let message =
+                format!("input {:?} is declared {}, the model takes {}", declared.name, declared.kind(), real.kind());
             return Err(Failure::new("model/mismatch", message).expected(real.kind(), declared.kind()));
         }
     }

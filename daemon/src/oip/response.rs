@@ -234,7 +234,7 @@ mod tests {
                     "want": "1x64 FP32", "got": "1x63 FP32" })
         );
         let bare = error_document("", &Failure::new("job/shed", "busy"));
-        assert_eq!(String::from_utf8(bare).unwrap(), r#"{"code":"job/shed","error":"job/shed: busy"}"#);
+        assert_eq!(String::from_utf8(bare).unwrap(), r#"{"error":"job/shed: busy","code":"job/shed"}"#);
         assert_eq!(error_text(&error_document("", &failure)).unwrap(), "input/shape-mismatch: no");
         assert_eq!(error_text(b"<html>"), None);
     }

@@ -25,7 +25,12 @@ pub fn decode(content: &Content, wanted: &[TensorSpec]) -> Result<Vec<Tensor>, F
     Ok(tensors)
 }
 
-fn raw(bytes: &bytes::Bytes, dtype: Option<Dtype>, shape: Option<&[usize]>, wanted: &[TensorSpec]) -> Result<Tensor, Failure> {
+fn raw(
+    bytes: &bytes::Bytes,
+    dtype: Option<Dtype>,
+    shape: Option<&[usize]>,
+    wanted: &[TensorSpec],
+) -> Result<Tensor, Failure> {
     let [spec] = wanted else {
         let message = format!("this model has {} inputs; a raw tensor is only one, send a JSON request", wanted.len());
         return Err(Failure::new("input/undecodable", message));
@@ -78,7 +83,8 @@ fn in_order(mut tensors: Vec<Tensor>, wanted: &[TensorSpec]) -> Result<Vec<Tenso
         let Some(at) = tensors.iter().position(|tensor| tensor.name == spec.name) else {
             let want: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
             let message = format!("input {:?} is missing", spec.name);
-            return Err(Failure::new("input/undecodable", message).expected(want.join(", "), format!("{} inputs", tensors.len())));
+            return Err(Failure::new("input/undecodable", message)
+                .expected(want.join(", "), format!("{} inputs", tensors.len())));
         };
         ordered.push(tensors.swap_remove(at));
     }
@@ -98,7 +104,9 @@ fn check(tensor: &Tensor, spec: &TensorSpec) -> Result<(), Failure> {
         return Err(Failure::new("input/shape-mismatch", message).expected(spec.kind(), tensor.kind()));
     }
     match tensor.first_non_finite() {
-        Some(at) => Err(Failure::new("input/non-finite", format!("input {:?} is not finite at element {at}", spec.name))),
+        Some(at) => {
+            Err(Failure::new("input/non-finite", format!("input {:?} is not finite at element {at}", spec.name)))
+        }
         None => Ok(()),
     }
 }

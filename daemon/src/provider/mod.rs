@@ -12,9 +12,7 @@ use crate::{
 };
 
 /// The registration table: to add a provider, add its file, its `mod` line and its line here.
-pub static PROVIDERS: &[&dyn ProviderKind] = &[
-    &oip::Oip,
-];
+pub static PROVIDERS: &[&dyn ProviderKind] = &[&oip::Oip];
 
 /// A kind of provider: `kind` of a `[[provider]]` section, one row of [`PROVIDERS`].
 pub trait ProviderKind: Sync {

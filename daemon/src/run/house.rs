@@ -1,31 +1,29 @@
 //! The parts in their places, and how each action is performed.
 
+mod about;
+mod messages;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
-use bytes::Bytes;
 use picket_core::{
-    Action, Input, Note, Outcome, Source,
+    Action, Input, Outcome,
     engine::Engine,
     escalation::decide::Observation,
     job::{Arrival, Digest, Failure, JobId, Key, ModelId, Privacy, ProviderId, StoredJob},
     time::{Moment, Span},
 };
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
-    answer::{self, Facts},
     inference::served::Served,
     pipeline,
-    ports::{
-        Announcement, Clock, Event, Face, Inferred, Message, Question, Request, Store, Upstream, Write, Written,
-    },
-    telemetry::{LinkStatus, ModelStatus, ProviderStatus, Status, Telemetry},
+    ports::{Clock, Content, Event, Face, Inferred, Question, Request, Store, Upstream, Write, Written},
+    telemetry::Telemetry,
 };
 
 /// What the daemon keeps of a job while the engine knows its key.
@@ -145,7 +143,7 @@ impl House {
     pub fn hear_core(&mut self, input: Input) {
         let now = self.clock.now();
         self.engine.step(now, input, &mut self.actions);
-        self.perform_all(now);
+        self.perform_all();
     }
 
     fn hear_job(&mut self, request: Request) {
@@ -218,11 +216,11 @@ impl House {
         self.announce_losses();
     }
 
-    fn perform_all(&mut self, now: Moment) {
+    fn perform_all(&mut self) {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             self.observe(&action);
-            self.perform(now, action);
+            self.perform(action);
         }
         self.actions = actions;
     }
@@ -239,7 +237,7 @@ impl House {
         self.telemetry.observe(action, name, &self.provider_names);
     }
 
-    fn perform(&mut self, now: Moment, action: Action) {
+    fn perform(&mut self, action: Action) {
         match action {
             Action::Accept { key, deadline_at } => self.accept(key, deadline_at),
             Action::Ack { ticket } => self.transports[ticket.transport.0].transport.ack(ticket),
@@ -271,7 +269,7 @@ impl House {
             Action::Forget { key } => {
                 self.cargo.remove(&key);
             }
-            Action::Note(note) => self.note(now, &note),
+            Action::Note(note) => self.note(&note),
         }
     }
 
@@ -297,8 +295,7 @@ impl House {
             Err(failure) => Err(failure.clone()),
         };
         if let Err(failure) = submitted {
-            let input =
-                Input::Inferred { key, model, result: Err(failure), prepare: Span::ZERO, infer: Span::ZERO };
+            let input = Input::Inferred { key, model, result: Err(failure), prepare: Span::ZERO, infer: Span::ZERO };
             self.follow_ups.push_back(input);
         }
     }
@@ -325,137 +322,6 @@ impl House {
             Outcome::Failed(failure, _) => self.error_messages(cargo, failure),
         };
         self.writes.push(Write::Finish { key, id: cargo.id.clone(), digest: cargo.digest, messages });
-    }
-
-    fn answer_messages(&self, cargo: &Cargo, answer: &picket_core::Answer) -> Vec<Message> {
-        let Some((model, served)) = self.served(cargo.model) else {
-            return self.error_messages(cargo, &Failure::new("model/not-ready", "the model is gone"));
-        };
-        let provider = match answer.source {
-            Source::Local => None,
-            Source::Provider(id) => Some(&*self.provider_names[id.0]),
-        };
-        let facts = Facts {
-            id: &cargo.id,
-            model,
-            served,
-            outputs: &cargo.outputs,
-            scores: cargo.scores.as_deref(),
-            upstream: cargo.upstream.as_ref(),
-            provider,
-        };
-        let document = answer::result(answer, &facts, &cargo.request.reply.face);
-        let to = cargo.request.reply.to.clone();
-        let room = self.transports[to.transport.0].transport.max_payload();
-        if document.payload.len() > room {
-            let message = format!("the result has {} bytes, at most {room} can leave", document.payload.len());
-            return self.error_messages(cargo, &Failure::new("result/too-large", message));
-        }
-        let (payload, json_len) = (document.payload, document.json_len);
-        vec![Message { to, payload, json_len, code: None, job: Some(cargo.id.clone()) }]
-    }
-
-    /// The error to the asker, and the dead letter where there is a place for it.
-    fn error_messages(&self, cargo: &Cargo, failure: &Failure) -> Vec<Message> {
-        let code: Arc<str> = failure.code.into();
-        let request = &cargo.request;
-        let document = answer::error(cargo.id.as_str(), failure, &request.reply.face);
-        let own = Message {
-            to: request.reply.to.clone(),
-            payload: document.payload,
-            json_len: None,
-            code: Some(code.clone()),
-            job: Some(cargo.id.clone()),
-        };
-        let payload: Bytes =
-            answer::dead_letter(cargo.id.as_str(), &request.model, failure, &request.content, &cargo.digest);
-        let letters = self.transports.iter().filter_map(|slot| slot.transport.dead_letters());
-        let dead = letters
-            .map(|to| Message { to, payload: payload.clone(), json_len: None, code: Some(code.clone()), job: None });
-        std::iter::once(own).chain(dead).collect()
-    }
-
-    fn served(&self, model: Option<ModelId>) -> Option<(&str, &Served)> {
-        let slot = &self.models[model?.0];
-        slot.state.as_ref().ok().map(|(served, _)| (&*slot.name, &**served))
-    }
-
-    // === About ourselves ===
-
-    pub fn announce(&mut self, what: &Announcement) {
-        for slot in &mut self.transports {
-            slot.transport.announce(what.clone());
-        }
-    }
-
-    fn note(&mut self, _now: Moment, note: &Note) {
-        let event = match note {
-            Note::BreakerTripped { provider } => json!({ "event": "provider-tripped", "provider": *self.provider_names[provider.0] }),
-            Note::BreakerClosed { provider } => json!({ "event": "provider-recovered", "provider": *self.provider_names[provider.0] }),
-            Note::StoreFailed(why) => json!({ "event": "store-failed", "code": why.code() }),
-            _ => return,
-        };
-        self.announce(&Announcement::Event(event));
-    }
-
-    fn note_link(&mut self, input: &Input) {
-        let (transport, up) = match input {
-            Input::LinkUp { transport, .. } => (transport, true),
-            Input::LinkDown { transport } => (transport, false),
-            _ => return,
-        };
-        if std::mem::replace(&mut self.links_up[transport.0], up) != up {
-            let name = self.transports[transport.0].name;
-            let event = json!({ "event": if up { "link-up" } else { "link-down" }, "transport": name });
-            self.announce(&Announcement::Event(event));
-        }
-    }
-
-    fn announce_losses(&mut self) {
-        let tally = self.engine.tally();
-        let losses = tally.undeliverable + tally.expired;
-        if losses != self.announced_losses {
-            self.announced_losses = losses;
-            let counters = json!({ "expired": tally.expired, "undeliverable": tally.undeliverable });
-            self.announce(&Announcement::Loss(counters));
-        }
-    }
-
-    pub fn model_states(&self) -> Value {
-        let state = |slot: &ModelSlot| match &slot.state {
-            Ok((served, _)) => json!({ "version": slot.version, "serving": true, "proven": served.proven }),
-            Err(failure) => json!({ "version": slot.version, "serving": false, "error": failure.code }),
-        };
-        self.models.iter().map(|slot| (slot.name.to_string(), state(slot))).collect::<serde_json::Map<_, _>>().into()
-    }
-
-    fn status(&self) -> Status {
-        let now = self.clock.now();
-        let model = |slot: &ModelSlot| ModelStatus {
-            name: slot.name.to_string(),
-            version: slot.version.clone(),
-            proven: slot.state.as_ref().is_ok_and(|(served, _)| served.proven),
-            refused: slot.state.as_ref().err().map(ToString::to_string),
-        };
-        let links = self.transports.iter().zip(&self.links_up);
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            device: self.device.to_string(),
-            uptime_s: now.since(Moment::ZERO).as_micros() as f64 / 1e6,
-            ready: self.models.iter().any(|slot| slot.state.is_ok()) && self.links_up.iter().any(|up| *up),
-            jobs: self.engine.tally().into(),
-            outbox_rows: self.engine.outbox_rows(),
-            store_bytes: self.store.bytes(),
-            rss_kib: crate::telemetry::peak_rss_kib(None).unwrap_or(0),
-            models: self.models.iter().map(model).collect(),
-            links: links.map(|(slot, up)| LinkStatus { transport: slot.name.to_owned(), up: *up }).collect(),
-            providers: (0..self.providers.len())
-                .map(|index| ProviderStatus {
-                    name: self.provider_names[index].to_string(),
-                    admits: self.engine.provider_admits(ProviderId(index), now),
-                })
-                .collect(),
-        }
     }
 }
 
@@ -485,6 +351,10 @@ fn digest(request: &Request) -> Digest {
     let mut hash = Sha256::new();
     hash.update(request.model.as_bytes());
     hash.update([0, u8::from(matches!(request.reply.face, Face::Oip { .. }))]);
+    if let Content::Raw { dtype, shape, .. } = &request.content {
+        // The same bytes as another tensor are another job.
+        hash.update(format!("{dtype:?} {shape:?}"));
+    }
     let (first, second) = request.content.parts();
     hash.update((first.len() as u64).to_le_bytes());
     hash.update(first);

@@ -1,5 +1,6 @@
 //! Transports: how jobs come in and results go out.
 
+pub mod channel;
 mod http;
 pub mod mqtt;
 
@@ -13,11 +14,9 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// The registration table: to add a transport, add its file, its `mod` line and its line here.
-pub static TRANSPORTS: &[&dyn TransportKind] = &[
-    &mqtt::Mqtt,
-    &http::Http,
-];
+/// The registration table: to add a transport, add its file, its `mod` line and its line here. (`channel` has no section
+/// in a configuration: whoever uses it holds its other end.)
+pub static TRANSPORTS: &[&dyn TransportKind] = &[&mqtt::Mqtt, &http::Http];
 
 /// A kind of transport: one section of the configuration, one row of [`TRANSPORTS`].
 pub trait TransportKind: Sync {

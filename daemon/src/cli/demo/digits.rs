@@ -58,8 +58,14 @@ pub async fn accuracy(digits: &[Digit], url: &str, model: &str, keep: bool) -> a
                 let input = Tensor::new("pixels", crate::tensor::Dtype::Fp32, vec![1, 64], digit.tensor.clone())?;
                 let (body, json_len) = oip::encode_request(&format!("alone-{index}"), parameters, &[input]);
                 let request = client.post(&url).header("Inference-Header-Content-Length", json_len.to_string());
-                let answer = request.body(body).send().await?.error_for_status()?.bytes().await?;
-                let document: serde_json::Value = serde_json::from_slice(&answer)?;
+                let answer = request.body(body).send().await?.error_for_status()?;
+                let json_len = answer
+                    .headers()
+                    .get("Inference-Header-Content-Length")
+                    .map(|n| anyhow::Ok(n.to_str()?.parse::<usize>()?));
+                let (json_len, answer) = (json_len.transpose()?, answer.bytes().await?);
+                let json = &answer[..json_len.unwrap_or(answer.len()).min(answer.len())];
+                let document: serde_json::Value = serde_json::from_slice(json)?;
                 let label = document["parameters"]["label"].as_str().context("an answer without a label")?.to_owned();
                 answers.insert(digit.tensor.clone(), label.clone());
                 label

@@ -126,7 +126,8 @@ impl Score {
 
     pub fn summary(&self, rss_kib: u64) -> Summary {
         let all = self.line(None);
-        let different = |job: &&Job| (1..job.results.len()).any(|i| job.results[..i].iter().any(|r| r.0 == job.results[i].0));
+        let different =
+            |job: &&Job| (1..job.results.len()).any(|i| job.results[..i].iter().any(|r| r.0 == job.results[i].0));
         let [p50_ms, p99_ms] = self.latency_ms([0.5, 0.99]);
         Summary {
             jobs: all.sent,
@@ -171,9 +172,19 @@ pub struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "jobs                 {:>8}", self.jobs)?;
-        writeln!(f, "answered             {:>8}   lost {}, duplicates {}, errors {}", self.answered, self.lost, self.duplicates, self.errors)?;
+        writeln!(
+            f,
+            "answered             {:>8}   lost {}, duplicates {}, errors {}",
+            self.answered, self.lost, self.duplicates, self.errors
+        )?;
         writeln!(f, "answered locally     {:>7.1}%", self.local_share * 100.0)?;
-        writeln!(f, "accuracy             {:>7.1}%   local alone {:.1} %, upstream alone {:.1} %", self.accuracy_final * 100.0, self.accuracy_local * 100.0, self.accuracy_upstream * 100.0)?;
+        writeln!(
+            f,
+            "accuracy             {:>7.1}%   local alone {:.1} %, upstream alone {:.1} %",
+            self.accuracy_final * 100.0,
+            self.accuracy_local * 100.0,
+            self.accuracy_upstream * 100.0
+        )?;
         writeln!(f, "latency p50, p99     {:>8.2}   {:.2} ms", self.p50_ms, self.p99_ms)?;
         writeln!(f, "peak memory          {:>8}   KiB, the local Picket", self.rss_kib)?;
         if self.redelivered > 0 {

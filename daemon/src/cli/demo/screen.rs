@@ -46,7 +46,8 @@ impl Screen {
             table.push_str(&format!("\x1b[{}A", self.drawn));
         }
         let row = |name: &str, line: Line| {
-            let percent = |part: usize| if line.answered == 0 { 0.0 } else { 100.0 * part as f64 / line.answered as f64 };
+            let percent =
+                |part: usize| if line.answered == 0 { 0.0 } else { 100.0 * part as f64 / line.answered as f64 };
             let (local, right) = (percent(line.local), percent(line.right));
             format!("\x1b[2K  {name:<10} {:>7} {:>9} {local:>9.1} % {right:>9.1} %\n", line.sent, line.answered)
         };

@@ -5,10 +5,7 @@
 //! natural mapping, so it passes for element-wise, and the table is filled with the softmax of single elements: 1.0 for
 //! all, every class saturated. The operator here computes the same and declares that no axis passes through unmixed.
 
-use tract_onnx::tract_core::{
-    internal::*,
-    ops::nn::Softmax,
-};
+use tract_onnx::tract_core::{internal::*, ops::nn::Softmax};
 
 /// Softmax, with an axes mapping that does not invite anybody to split it.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]

@@ -30,7 +30,11 @@ impl Asker {
     ///
     /// # Errors
     /// The broker does not answer, or the connection ends before the subscriptions stand.
-    pub async fn connect(port: u16, reply_topic: &str, topics: &[String]) -> anyhow::Result<(Self, mpsc::Receiver<Heard>)> {
+    pub async fn connect(
+        port: u16,
+        reply_topic: &str,
+        topics: &[String],
+    ) -> anyhow::Result<(Self, mpsc::Receiver<Heard>)> {
         let mut options = MqttOptions::new("demo-asker", ("127.0.0.1".to_owned(), port));
         let mut network = NetworkOptions::default();
         network.set_tcp_nodelay(true);

@@ -43,7 +43,9 @@ pub(super) async fn run(transport: TransportId, inbox: Inbox, mut sent: mpsc::Re
             },
             Some((row, epoch, result)) = pending.next() => judge(transport, row, epoch, result),
         };
-        if let Some(input) = verdict && inbox.send(Event::Core(input)).await.is_err() {
+        if let Some(input) = verdict
+            && inbox.send(Event::Core(input)).await.is_err()
+        {
             return;
         }
     }

@@ -33,12 +33,7 @@ pub fn start(address: SocketAddr, max_packet: usize) -> std::io::Result<()> {
         max_segment_count: 10,
         ..RouterConfig::default()
     };
-    let config = Config {
-        id: 0,
-        router,
-        v5: Some(HashMap::from([("v5".to_owned(), server)])),
-        ..Config::default()
-    };
+    let config = Config { id: 0, router, v5: Some(HashMap::from([("v5".to_owned(), server)])), ..Config::default() };
     thread::Builder::new().name("mqtt-broker".to_owned()).spawn(move || {
         if let Err(error) = Broker::new(config).start() {
             tracing::error!(%error, "the embedded broker ended");

@@ -1,15 +1,12 @@
 //! One connection after the other.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use picket_core::{Input, job::Epoch, limits};
 use rand::Rng;
 use rumqttc::{
-    AckMode, AsyncClient, ConnAck, Event as LinkEvent, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet, Publish,
-    SessionMode, SubscribeFilter, TlsConfiguration, mqttbytes::QoS,
+    AckMode, AsyncClient, ConnAck, Event as LinkEvent, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet,
+    Publish, SessionMode, SubscribeFilter, TlsConfiguration, mqttbytes::QoS,
 };
 use tokio::time::{Instant, timeout};
 
@@ -94,7 +91,9 @@ impl<'a> Connection<'a> {
                 }
                 Packet::SubAck(suback) => self.subscribed(&client, &suback.return_codes).await,
                 Packet::Publish(publish) => self.arrived(&publish).await,
-                Packet::Disconnect(disconnect) => Err(format!("the broker said good-bye: {:?}", disconnect.reason_code)),
+                Packet::Disconnect(disconnect) => {
+                    Err(format!("the broker said good-bye: {:?}", disconnect.reason_code))
+                }
                 _ => Ok(()),
             };
             if let Err(problem) = outcome {
@@ -106,7 +105,9 @@ impl<'a> Connection<'a> {
     /// From here on jobs may come (a resumed session's at once), and acks may leave.
     fn connected(&self, client: &AsyncClient, connack: &ConnAck) -> Result<(), String> {
         if !connack.session_present && self.epoch != Epoch(1) {
-            tracing::warn!("mqtt/session-lost: the broker has forgotten our session; jobs that waited there may be gone");
+            tracing::warn!(
+                "mqtt/session-lost: the broker has forgotten our session; jobs that waited there may be gone"
+            );
             self.context.telemetry.dropped("session-lost");
         }
         let limit = connack.properties.as_ref().and_then(|properties| properties.max_packet_size);

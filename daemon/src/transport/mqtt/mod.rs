@@ -16,7 +16,10 @@ mod topics;
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use picket_core::job::{AckTicket, Epoch, RowId};
@@ -53,7 +56,8 @@ impl TransportSetup for Setup {
         if settings.is_exposed() {
             tracing::warn!(host = %settings.host, "MQTT without TLS beyond this machine: jobs and results can be read on the way");
         }
-        let topics = Topics::new(context.id, &settings.prefix, &context.device, context.group.as_deref(), settings.max_packet);
+        let topics =
+            Topics::new(context.id, &settings.prefix, &context.device, context.group.as_deref(), settings.max_packet);
         let shared = Arc::new(Shared {
             live: Mutex::new(None),
             announced: Mutex::new(Announced::default()),

@@ -64,7 +64,9 @@ impl Settings {
             None => None,
             Some(text) => match text.as_ref().parse::<SocketAddr>() {
                 Ok(address) => Some(address),
-                Err(_) => return fail(text.span(), format!("`{}` is no address such as 127.0.0.1:1883", text.as_ref())),
+                Err(_) => {
+                    return fail(text.span(), format!("`{}` is no address such as 127.0.0.1:1883", text.as_ref()));
+                }
             },
         };
         let (host, port, secure) = match (&raw.url, embedded) {
@@ -79,7 +81,9 @@ impl Settings {
         let prefix = match &raw.prefix {
             None => "picket/v1".to_owned(),
             Some(prefix) if valid_prefix(prefix.as_ref()) => prefix.as_ref().clone(),
-            Some(prefix) => return fail(prefix.span(), "a prefix is a topic without wildcards and outer slashes".to_owned()),
+            Some(prefix) => {
+                return fail(prefix.span(), "a prefix is a topic without wildcards and outer slashes".to_owned());
+            }
         };
         let keep_alive = match &raw.keep_alive_s {
             None => 30,
@@ -94,7 +98,9 @@ impl Settings {
                 Err(message) => return fail(text.span(), message),
             },
         };
-        if let Some(id) = &raw.client_id && (id.as_ref().is_empty() || id.as_ref().len() > 64) {
+        if let Some(id) = &raw.client_id
+            && (id.as_ref().is_empty() || id.as_ref().len() > 64)
+        {
             return fail(id.span(), "a client id has 1 to 64 characters".to_owned());
         }
         Ok(Self {
@@ -204,7 +210,9 @@ mod tests {
         assert_eq!(parse_url("mqtt://10.0.0.1"), Ok(("10.0.0.1".into(), 1883, false)));
         assert_eq!(parse_url("mqtts://broker.local:9999/"), Ok(("broker.local".into(), 9999, true)));
         assert_eq!(parse_url("mqtt://[::1]:1884"), Ok(("::1".into(), 1884, false)));
-        for bad in ["127.0.0.1:1883", "http://x", "mqtt://", "mqtt://x:0", "mqtt://x:99999", "mqtt://user:pw@x", "ws://x"] {
+        for bad in
+            ["127.0.0.1:1883", "http://x", "mqtt://", "mqtt://x:0", "mqtt://x:99999", "mqtt://user:pw@x", "ws://x"]
+        {
             assert!(parse_url(bad).is_err(), "{bad}");
         }
     }

@@ -132,7 +132,11 @@ impl Reading {
                 let (want, got) = (format!("at most {max_payload} bytes"), format!("{} bytes", payload.len()));
                 self.blame(Failure::new("input/too-large", message).expected(want, got));
                 // Only what a dead letter shows is kept.
-                Content::Raw { bytes: payload.slice(..limits::DEAD_LETTER_BYTES.min(payload.len())), dtype: None, shape: None }
+                Content::Raw {
+                    bytes: payload.slice(..limits::DEAD_LETTER_BYTES.min(payload.len())),
+                    dtype: None,
+                    shape: None,
+                }
             }
             "application/json" | "" => {
                 self.envelope(&payload);
@@ -254,7 +258,8 @@ mod tests {
 
     #[test]
     fn a_raw_job_says_its_type_shape_and_id_in_user_properties() {
-        let user = [("id", "p/1"), ("dtype", "UINT8"), ("shape", "[1, 64]"), ("deadline-ms", "2000"), ("priority", "3")];
+        let user =
+            [("id", "p/1"), ("dtype", "UINT8"), ("shape", "[1, 64]"), ("deadline-ms", "2000"), ("priority", "3")];
         let properties = PublishProperties {
             content_type: Some("application/octet-stream".into()),
             response_topic: Some("me/answers".into()),
@@ -265,7 +270,10 @@ mod tests {
         };
         let request = topics().request(&publish("picket/v1/press-4/job/digits", "x", properties), None).unwrap();
         assert_eq!(request.id.unwrap().as_str(), "p/1");
-        assert_eq!((&*request.reply.to.to, request.reply.to.correlation.as_deref()), ("me/answers", Some(&[1u8, 2][..])));
+        assert_eq!(
+            (&*request.reply.to.to, request.reply.to.correlation.as_deref()),
+            ("me/answers", Some(&[1u8, 2][..]))
+        );
         assert_eq!(request.deadline, Some(Span::from_millis(1000)), "the earlier of deadline and expiry");
         assert_eq!(request.priority, 3);
         let Content::Raw { dtype, shape, .. } = request.content else { panic!() };
@@ -290,12 +298,18 @@ mod tests {
                 user_properties: vec![(key.into(), value.into())],
                 ..PublishProperties::default()
             };
-            topics().request(&publish("picket/v1/press-4/job/digits", "{}", properties), None).unwrap().fault.unwrap().code
+            topics()
+                .request(&publish("picket/v1/press-4/job/digits", "{}", properties), None)
+                .unwrap()
+                .fault
+                .unwrap()
+                .code
         };
         assert_eq!(with("priority", "10", "application/json"), "job/invalid-option");
         assert_eq!(with("shape", "1x-2", "application/octet-stream"), "job/invalid-option");
         assert_eq!(with("x", "y", "image/jpeg"), "input/undecodable");
-        let broken = topics().request(&publish("picket/v1/press-4/job/digits", "{", PublishProperties::default()), None);
+        let broken =
+            topics().request(&publish("picket/v1/press-4/job/digits", "{", PublishProperties::default()), None);
         assert_eq!(broken.unwrap().fault.unwrap().code, "input/undecodable");
     }
 

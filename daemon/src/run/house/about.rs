@@ -1,0 +1,93 @@
+//! What the house says about itself: state, events, losses, status.
+
+use picket_core::{Input, Note, job::ProviderId, time::Moment};
+use serde_json::{Value, json};
+
+use super::House;
+use crate::{
+    ports::Announcement,
+    run::ModelSlot,
+    telemetry::{LinkStatus, ModelStatus, ProviderStatus, Status},
+};
+
+impl House {
+    pub(in crate::run) fn announce(&mut self, what: &Announcement) {
+        for slot in &mut self.transports {
+            slot.transport.announce(what.clone());
+        }
+    }
+
+    pub(super) fn note(&mut self, note: &Note) {
+        let event = match note {
+            Note::BreakerTripped { provider } => {
+                json!({ "event": "provider-tripped", "provider": *self.provider_names[provider.0] })
+            }
+            Note::BreakerClosed { provider } => {
+                json!({ "event": "provider-recovered", "provider": *self.provider_names[provider.0] })
+            }
+            Note::StoreFailed(why) => json!({ "event": "store-failed", "code": why.code() }),
+            _ => return,
+        };
+        self.announce(&Announcement::Event(event));
+    }
+
+    pub(super) fn note_link(&mut self, input: &Input) {
+        let (transport, up) = match input {
+            Input::LinkUp { transport, .. } => (transport, true),
+            Input::LinkDown { transport } => (transport, false),
+            _ => return,
+        };
+        if std::mem::replace(&mut self.links_up[transport.0], up) != up {
+            let name = self.transports[transport.0].name;
+            let event = json!({ "event": if up { "link-up" } else { "link-down" }, "transport": name });
+            self.announce(&Announcement::Event(event));
+        }
+    }
+
+    pub(super) fn announce_losses(&mut self) {
+        let tally = self.engine.tally();
+        let losses = tally.undeliverable + tally.expired;
+        if losses != self.announced_losses {
+            self.announced_losses = losses;
+            let counters = json!({ "expired": tally.expired, "undeliverable": tally.undeliverable });
+            self.announce(&Announcement::Loss(counters));
+        }
+    }
+
+    pub(in crate::run) fn model_states(&self) -> Value {
+        let state = |slot: &ModelSlot| match &slot.state {
+            Ok((served, _)) => json!({ "version": slot.version, "serving": true, "proven": served.proven }),
+            Err(failure) => json!({ "version": slot.version, "serving": false, "error": failure.code }),
+        };
+        self.models.iter().map(|slot| (slot.name.to_string(), state(slot))).collect::<serde_json::Map<_, _>>().into()
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let now = self.clock.now();
+        let model = |slot: &ModelSlot| ModelStatus {
+            name: slot.name.to_string(),
+            version: slot.version.clone(),
+            proven: slot.state.as_ref().is_ok_and(|(served, _)| served.proven),
+            refused: slot.state.as_ref().err().map(ToString::to_string),
+        };
+        let links = self.transports.iter().zip(&self.links_up);
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device: self.device.to_string(),
+            uptime_s: now.since(Moment::ZERO).as_micros() as f64 / 1e6,
+            ready: self.models.iter().any(|slot| slot.state.is_ok()) && self.links_up.iter().any(|up| *up),
+            jobs: self.engine.tally().into(),
+            outbox_rows: self.engine.outbox_rows(),
+            store_bytes: self.store.bytes(),
+            rss_kib: crate::telemetry::peak_rss_kib(None).unwrap_or(0),
+            models: self.models.iter().map(model).collect(),
+            links: links.map(|(slot, up)| LinkStatus { transport: slot.name.to_owned(), up: *up }).collect(),
+            providers: (0..self.providers.len())
+                .map(|index| ProviderStatus {
+                    name: self.provider_names[index].to_string(),
+                    admits: self.engine.provider_admits(ProviderId(index), now),
+                })
+                .collect(),
+        }
+    }
+}
