@@ -10,7 +10,7 @@ use picket_core::{
     time::Span,
 };
 use serde::Serialize;
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Map, Value, json};
 
 use crate::{
     inference::served::Served,
@@ -55,8 +55,6 @@ struct ResultDocument<'a> {
     proven: bool,
     evidence: EvidenceDocument<'a>,
     timing_ms: TimingDocument,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outputs: Option<Box<RawValue>>,
 }
 
 /// `{label, index, confidence, top}` for classes; `{}` for tasks without.
@@ -80,6 +78,9 @@ struct Ranked<'a> {
     label: &'a str,
     confidence: f32,
 }
+
+/// Most results have less; a larger one grows.
+const RESULT_BYTES: usize = 1_024;
 
 /// Classes that `top` lists.
 const TOP: usize = 3;
@@ -162,18 +163,19 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
             provider: answer.timing.provider.map(millis),
             total: millis(answer.timing.total),
         },
-        outputs: (with_outputs || facts.scores.is_none()).then(|| outputs_json(given_outputs(answer, facts))).flatten(),
     };
-    // Serialising plain structs into memory cannot fail.
-    Document { payload: serde_json::to_vec(&document).unwrap_or_default().into(), json_len: None }
-}
-
-/// Output tensors as the array of an Open Inference Protocol response.
-fn outputs_json(outputs: &[Tensor]) -> Option<Box<RawValue>> {
-    let mut text = Vec::new();
-    oip::encode_outputs(outputs, &OutputForm::default(), &mut text);
-    // The codec writes JSON; were it none, the result would rather lack its outputs than be lost.
-    String::from_utf8(text).ok().and_then(|text| RawValue::from_string(text).ok())
+    let mut payload = Vec::with_capacity(RESULT_BYTES);
+    let written = serde_json::to_writer(&mut payload, &document);
+    debug_assert!(written.is_ok(), "serialising plain structs into memory cannot fail");
+    if with_outputs || facts.scores.is_none() {
+        payload.pop();
+        payload.extend_from_slice(b",\"outputs\":");
+        oip::encode_outputs(given_outputs(answer, facts), &OutputForm::default(), &mut payload);
+        payload.push(b'}');
+    }
+    // Results are kept for a while.
+    payload.shrink_to_fit();
+    Document { payload: payload.into(), json_len: None }
 }
 
 /// The outputs of whoever answered.

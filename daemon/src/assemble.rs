@@ -31,7 +31,8 @@ use crate::{
 /// A socket cannot be opened, or the system gives no thread.
 pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let (inbox, events) = mpsc::channel::<Event>(limits::INBOX);
-    let telemetry = Arc::new(Telemetry::default());
+    let names: Vec<_> = config.models.iter().map(|model| model.name.clone()).collect();
+    let telemetry = Arc::new(Telemetry::new(&names));
     let escalation = config.escalation;
     let asked = escalation.as_ref().map(|escalation| escalation.providers.clone()).unwrap_or_default();
 

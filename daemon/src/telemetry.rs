@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
 
 use picket_core::{
     Action, Answer, Note, Outcome, Source,
-    job::{Failure, ProviderId},
+    job::{Failure, ModelId, ProviderId},
     tally::Tally,
     time::Span,
 };
@@ -108,6 +108,19 @@ struct StateLabel {
     state: &'static str,
 }
 
+/// The terms of invariant I5, in the order of [`Telemetry::gauge`].
+const STATES: [&str; 6] = ["accepted", "done", "dead", "expired", "waiting", "running"];
+
+/// What every answer of a model touches, looked up once.
+struct ModelMeters {
+    name: Arc<str>,
+    answered: Counter,
+    queue: Histogram,
+    prepare: Histogram,
+    infer: Histogram,
+    total: Histogram,
+}
+
 /// Counters and histograms behind `/metrics`. Cheap to clone handles; one registry.
 pub struct Telemetry {
     registry: Mutex<Registry>,
@@ -117,7 +130,8 @@ pub struct Telemetry {
     provider_seconds: Family<ProviderLabel, Histogram, fn() -> Histogram>,
     provider_failures: Family<ReasonLabel, Counter>,
     dropped: Family<ReasonLabel, Counter>,
-    identity: Family<StateLabel, Gauge<u64, AtomicU64>>,
+    identity: [Gauge<u64, AtomicU64>; STATES.len()],
+    models: Vec<ModelMeters>,
     store_bytes: Gauge<u64, AtomicU64>,
     outbox_rows: Gauge<u64, AtomicU64>,
 }
@@ -129,25 +143,46 @@ fn seconds_histogram() -> Histogram {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        let telemetry = Self {
-            registry: Mutex::new(Registry::with_prefix("picket")),
-            jobs: Family::default(),
-            decisions: Family::default(),
-            seconds: Family::new_with_constructor(seconds_histogram),
-            provider_seconds: Family::new_with_constructor(seconds_histogram),
-            provider_failures: Family::default(),
-            dropped: Family::default(),
-            identity: Family::default(),
-            store_bytes: Gauge::default(),
-            outbox_rows: Gauge::default(),
-        };
-        telemetry.register();
-        telemetry
+        Self::new(&[])
     }
 }
 
 impl Telemetry {
-    fn register(&self) {
+    /// `models` by [`ModelId`].
+    pub fn new(models: &[Arc<str>]) -> Self {
+        let seconds = Family::<Stages, Histogram, fn() -> Histogram>::new_with_constructor(seconds_histogram);
+        let jobs = Family::<Outcomes, Counter>::default();
+        let identity = Family::<StateLabel, Gauge<u64, AtomicU64>>::default();
+        let meters = |name: &Arc<str>| {
+            let stage = |stage| seconds.get_or_create_owned(&Stages { model: name.to_string(), stage });
+            ModelMeters {
+                name: name.clone(),
+                answered: jobs
+                    .get_or_create_owned(&Outcomes { model: name.to_string(), outcome: "answered".to_owned() }),
+                queue: stage("queue"),
+                prepare: stage("prepare"),
+                infer: stage("infer"),
+                total: stage("total"),
+            }
+        };
+        let telemetry = Self {
+            registry: Mutex::new(Registry::with_prefix("picket")),
+            models: models.iter().map(meters).collect(),
+            jobs,
+            decisions: Family::default(),
+            seconds,
+            provider_seconds: Family::new_with_constructor(seconds_histogram),
+            provider_failures: Family::default(),
+            dropped: Family::default(),
+            identity: STATES.map(|state| identity.get_or_create_owned(&StateLabel { state })),
+            store_bytes: Gauge::default(),
+            outbox_rows: Gauge::default(),
+        };
+        telemetry.register(identity);
+        telemetry
+    }
+
+    fn register(&self, identity: Family<StateLabel, Gauge<u64, AtomicU64>>) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register("jobs", "Jobs that ended, by outcome: answered, or the error code", self.jobs.clone());
         registry.register("decisions", "Answers, by reason code", self.decisions.clone());
@@ -159,21 +194,20 @@ impl Telemetry {
             self.provider_failures.clone(),
         );
         registry.register("dropped", "Everything that was ever dropped, by reason", self.dropped.clone());
-        registry.register(
-            "jobs_now",
-            "Invariant I5: accepted = done + dead + expired + waiting + running",
-            self.identity.clone(),
-        );
+        registry.register("jobs_now", "Invariant I5: accepted = done + dead + expired + waiting + running", identity);
         registry.register("store_bytes", "Payload bytes in the store", self.store_bytes.clone());
         registry.register("outbox_rows", "Messages waiting for their confirmation", self.outbox_rows.clone());
     }
 
-    /// One event and one counter per action. `model` and `provider` give the names of the indices in it.
-    pub fn observe(&self, action: &Action, model: &str, providers: &[Arc<str>]) {
+    /// One event and one counter per action. Jobs for models that do not exist share one name: a stranger's topics must
+    /// not grow the metrics.
+    pub fn observe(&self, action: &Action, model: Option<ModelId>, providers: &[Arc<str>]) {
+        let meters = model.and_then(|model| self.models.get(model.0));
+        let model = meters.map_or("unknown", |meters| &*meters.name);
         let provider = |id: ProviderId| providers.get(id.0).map_or("?", |name| name);
         match action {
             Action::Finish { outcome, .. } => match &**outcome {
-                Outcome::Answered(answer) => self.answered(answer, model, provider),
+                Outcome::Answered(answer) => self.answered(answer, meters, provider),
                 Outcome::Failed(failure, _) => self.failed(model, failure.code, &failure.message),
             },
             Action::Refuse { failure, .. } => self.failed(model, failure.code, &failure.message),
@@ -183,25 +217,21 @@ impl Telemetry {
         }
     }
 
-    fn answered<'a>(&self, answer: &Answer, model: &str, provider: impl Fn(ProviderId) -> &'a str) {
-        let (reason, timing) = (answer.reason.code(), answer.timing);
-        self.jobs.get_or_create(&Outcomes { model: model.to_owned(), outcome: "answered".to_owned() }).inc();
+    fn answered<'a>(&self, answer: &Answer, meters: Option<&ModelMeters>, provider: impl Fn(ProviderId) -> &'a str) {
+        let Some(meters) = meters else { return }; // cannot happen: only a known model answers
+        let (model, reason, timing) = (&*meters.name, answer.reason.code(), answer.timing);
+        meters.answered.inc();
+        meters.queue.observe(seconds(timing.queue));
+        meters.prepare.observe(seconds(timing.prepare));
+        meters.infer.observe(seconds(timing.infer));
+        meters.total.observe(seconds(timing.total));
         self.decisions.get_or_create(&Decisions { model: model.to_owned(), reason }).inc();
-        let stages = [
-            ("queue", Some(timing.queue)),
-            ("prepare", Some(timing.prepare)),
-            ("infer", Some(timing.infer)),
-            ("provider", timing.provider),
-            ("total", Some(timing.total)),
-        ];
-        for (stage, span) in stages {
-            if let Some(span) = span {
-                self.seconds.get_or_create(&Stages { model: model.to_owned(), stage }).observe(seconds(span));
+        if let Some(span) = timing.provider {
+            self.seconds.get_or_create(&Stages { model: model.to_owned(), stage: "provider" }).observe(seconds(span));
+            if let Source::Provider(id) = answer.source {
+                let label = ProviderLabel { provider: provider(id).to_owned() };
+                self.provider_seconds.get_or_create(&label).observe(seconds(span));
             }
-        }
-        if let (Source::Provider(id), Some(span)) = (answer.source, timing.provider) {
-            let label = ProviderLabel { provider: provider(id).to_owned() };
-            self.provider_seconds.get_or_create(&label).observe(seconds(span));
         }
         tracing::debug!(model, reason, total_ms = timing.total.as_millis_f64(), "answered");
     }
@@ -244,16 +274,9 @@ impl Telemetry {
 
     /// Brings the gauges up to date.
     pub fn gauge(&self, tally: &Tally, outbox_rows: usize, store_bytes: usize) {
-        let terms = [
-            ("accepted", tally.accepted),
-            ("done", tally.done),
-            ("dead", tally.dead),
-            ("expired", tally.expired),
-            ("waiting", tally.waiting),
-            ("running", tally.running),
-        ];
-        for (state, value) in terms {
-            self.identity.get_or_create(&StateLabel { state }).set(value);
+        let Tally { accepted, done, dead, expired, waiting, running, .. } = *tally;
+        for (gauge, value) in self.identity.iter().zip([accepted, done, dead, expired, waiting, running]) {
+            gauge.set(value);
         }
         self.outbox_rows.set(outbox_rows as u64);
         self.store_bytes.set(store_bytes as u64);

@@ -52,6 +52,9 @@ struct Args {
     /// Answers are JSON; one with an "error" counts as an error
     #[arg(long)]
     expect_json: bool,
+    /// Answers are Picket's; says also how long a job was in the house beside its inference (total - infer)
+    #[arg(long)]
+    timing: bool,
     /// Seconds without any answer after which the outstanding jobs are lost
     #[arg(long, default_value_t = 20.0)]
     timeout: f64,
@@ -133,6 +136,9 @@ struct Ledger {
     errors: HashMap<String, usize>,
     /// Seconds, of counted jobs.
     latencies: Vec<f64>,
+    /// Seconds inferring and beside it, of counted jobs, as the answers say.
+    infers: Vec<f64>,
+    besides: Vec<f64>,
     warm_up: usize,
     counted_from: Option<Instant>,
     last: Instant,
@@ -147,6 +153,8 @@ impl Ledger {
             duplicates: 0,
             errors: HashMap::new(),
             latencies: Vec::with_capacity(jobs),
+            infers: Vec::new(),
+            besides: Vec::new(),
             warm_up,
             counted_from: None,
             last: Instant::now(),
@@ -154,7 +162,7 @@ impl Ledger {
     }
 
     /// Whether this was a first answer, that is: whether the next job may go.
-    fn answer(&mut self, answer: &Publish, expect_json: bool) -> bool {
+    fn answer(&mut self, answer: &Publish, args: &Args) -> bool {
         let correlation = answer.properties.as_ref().and_then(|properties| properties.correlation_data.as_ref());
         let number = correlation.and_then(|data| <[u8; 4]>::try_from(&**data).ok()).map(u32::from_be_bytes);
         let Some(job) = number.map(|n| n as usize).filter(|n| *n < self.sent.len()) else {
@@ -172,8 +180,16 @@ impl Ledger {
         }
         if job >= self.warm_up {
             self.latencies.push(self.last.duration_since(self.sent[job]).as_secs_f64());
+            if args.timing
+                && let Some((infer, total)) = timing_of(&answer.payload)
+            {
+                self.infers.push(infer);
+                self.besides.push(total - infer);
+            }
         }
-        if expect_json && let Some(error) = error_of(&answer.payload) {
+        if args.expect_json
+            && let Some(error) = error_of(&answer.payload)
+        {
             *self.errors.entry(error).or_default() += 1;
         }
         true
@@ -193,6 +209,13 @@ fn error_of(payload: &[u8]) -> Option<String> {
         }
         Err(_) => Some("no JSON".to_owned()),
     }
+}
+
+/// Seconds that a result says it took: inferring, and altogether.
+fn timing_of(payload: &[u8]) -> Option<(f64, f64)> {
+    let document: serde_json::Value = serde_json::from_slice(payload).ok()?;
+    let timing = document.get("timing_ms")?;
+    Some((timing.get("infer")?.as_f64()? / 1e3, timing.get("total")?.as_f64()? / 1e3))
 }
 
 async fn load(args: &Args) -> anyhow::Result<bool> {
@@ -215,7 +238,7 @@ async fn load(args: &Args) -> anyhow::Result<bool> {
             Err(_) => break,
             Ok(Err(error)) => bail!("the connection broke after {} answers: {error}", ledger.answers),
             Ok(Ok(Event::Incoming(Packet::Publish(answer)))) => {
-                if ledger.answer(&answer, args.expect_json) && ledger.sent.len() < total {
+                if ledger.answer(&answer, args) && ledger.sent.len() < total {
                     job.send(&client, &mut ledger)?;
                 }
             }
@@ -223,16 +246,16 @@ async fn load(args: &Args) -> anyhow::Result<bool> {
         }
     }
     let took = ledger.counted_from.map_or(Duration::ZERO, |from| ledger.last.duration_since(from));
-    late_duplicates(&mut events, &mut ledger, args.expect_json).await;
+    late_duplicates(&mut events, &mut ledger, args).await;
     Ok(report(args, &mut ledger, took))
 }
 
 /// An answer that came twice may come a moment after the last one.
-async fn late_duplicates(events: &mut EventLoop, ledger: &mut Ledger, expect_json: bool) {
+async fn late_duplicates(events: &mut EventLoop, ledger: &mut Ledger, args: &Args) {
     let all = async {
         while let Ok(event) = events.poll().await {
             if let Event::Incoming(Packet::Publish(answer)) = event {
-                ledger.answer(&answer, expect_json);
+                ledger.answer(&answer, args);
             }
         }
     };
@@ -273,28 +296,33 @@ impl Job {
     }
 }
 
+/// Milliseconds below which the share `q` of these seconds lies.
+fn quantile(seconds: &mut [f64], q: f64) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds.get((seconds.len().saturating_sub(1) as f64 * q) as usize).map_or(f64::NAN, |value| 1e3 * value)
+}
+
 /// Prints the figures; whether nothing was lost.
 fn report(args: &Args, ledger: &mut Ledger, took: Duration) -> bool {
     let lost = args.jobs + args.warm_up - ledger.answers;
-    ledger.latencies.sort_by(f64::total_cmp);
-    let count = ledger.latencies.len();
-    let quantile = |q: f64| match count {
-        0 => f64::NAN,
-        count => 1e3 * ledger.latencies[((count - 1) as f64 * q) as usize],
-    };
-    let (p50, p99) = (quantile(0.5), quantile(0.99));
-    let rate = if took.is_zero() { 0.0 } else { ledger.answers.saturating_sub(args.warm_up) as f64 / took.as_secs_f64() };
+    let (p50, p99) = (quantile(&mut ledger.latencies, 0.5), quantile(&mut ledger.latencies, 0.99));
+    let (infer, beside) = (quantile(&mut ledger.infers, 0.5), quantile(&mut ledger.besides, 0.5));
+    let rate =
+        if took.is_zero() { 0.0 } else { ledger.answers.saturating_sub(args.warm_up) as f64 / took.as_secs_f64() };
     let errors: usize = ledger.errors.values().sum();
     if args.json {
         let figures = serde_json::json!({
             "jobs": args.jobs, "warm_up": args.warm_up, "window": args.window, "bytes": args.bytes, "rate": rate,
             "p50_ms": p50, "p99_ms": p99, "lost": lost, "duplicates": ledger.duplicates, "errors": errors,
-            "error_codes": ledger.errors, "seconds": took.as_secs_f64(),
+            "error_codes": ledger.errors, "seconds": took.as_secs_f64(), "infer_p50_ms": infer, "beside_p50_ms": beside,
         });
         println!("{figures}");
     } else {
         println!("{rate:.0} jobs/s   p50 {p50:.3} ms   p99 {p99:.3} ms   ({} jobs, window {})", args.jobs, args.window);
         println!("lost {lost}   duplicates {}   errors {errors} {:?}", ledger.duplicates, ledger.errors);
+        if args.timing {
+            println!("in the house, p50: inferring {infer:.3} ms, beside that {beside:.3} ms");
+        }
     }
     lost == 0
 }

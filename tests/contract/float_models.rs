@@ -19,6 +19,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("silero_vad_half.onnx", "an If whose branches differ in their facts"),
     ("tiny-random-gpt2-fp32.onnx", "com.microsoft operators (EmbedLayerNormalization)"),
     ("movenet_lightning_qdq.onnx", "quantised and unstable on noise; its key points on a picture need another test"),
+    ("SqueezeNet_fp16.onnx", "half precision all the way: off by 1.02 % of the range"),
     ("yunet_n_320_320.onnx", "tract's sigmoid is off by 3e-8, and on noise this output's whole range is 4e-5"),
     ("yunet_n_dynamic.onnx", "tract's sigmoid is off by 3e-8, and on noise this output's whole range is 4e-5"),
 ];

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use picket_core::job::Failure;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
@@ -48,6 +48,13 @@ pub fn decode_response(json: &[u8], binary: &Bytes) -> Result<Response, Failure>
     })
 }
 
+#[derive(Serialize)]
+struct OutputHead<'a> {
+    name: &'a str,
+    shape: &'a [usize],
+    datatype: &'static str,
+}
+
 /// The wanted outputs: appends the JSON array to `json`, and returns the tensors that go behind the document, in order.
 ///
 /// NaN and the infinities have no JSON number: in a JSON output they are written as `null`; a binary output has them as
@@ -66,8 +73,9 @@ pub fn encode_outputs<'a>(outputs: &'a [Tensor], form: &OutputForm, json: &mut V
         if index > 0 {
             json.push(b',');
         }
-        let head = json!({ "name": tensor.name, "shape": tensor.shape(), "datatype": tensor.dtype().name() });
-        json.extend_from_slice(head.to_string().as_bytes());
+        let head = OutputHead { name: &tensor.name, shape: tensor.shape(), datatype: tensor.dtype().name() };
+        let written = serde_json::to_writer(&mut *json, &head);
+        debug_assert!(written.is_ok(), "writing a plain struct to memory cannot fail");
         json.pop();
         if binary {
             let size = json!({ "binary_data_size": tensor.data().len() });

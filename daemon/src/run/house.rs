@@ -231,10 +231,8 @@ impl House {
             Action::Note(_) => None,
             _ => return,
         };
-        // Jobs for models that do not exist share one name: a stranger's topics must not grow the metrics.
         let model = key.and_then(|key| self.cargo.get(key)).and_then(|cargo| cargo.model);
-        let name = model.map_or("unknown", |model| &*self.models[model.0].name);
-        self.telemetry.observe(action, name, &self.provider_names);
+        self.telemetry.observe(action, model, &self.provider_names);
     }
 
     fn perform(&mut self, action: Action) {

@@ -172,6 +172,8 @@ fn options(shared: &Shared, context: &TransportContext) -> Result<MqttOptions, S
     // More than a job may have: what is a little too large shall come and be answered. Beyond this the broker drops it
     // without a word to anybody.
     options.set_max_packet_size(u32::try_from(settings.max_packet.saturating_mul(4)).ok());
+    // The library keeps a slot for each and walks through all of them at every PUBACK; its default is 65,535.
+    options.set_outgoing_inflight_upper_limit(u16::try_from(limits::DELIVERY_WINDOW).unwrap_or(u16::MAX));
     options.set_max_request_batch(limits::INBOX_BURST);
     options.set_request_channel_capacity(limits::LINK_REQUESTS);
     if let Some((username, password)) = &settings.credentials {

@@ -85,7 +85,8 @@ impl Topics {
             dtype: None,
             shape: None,
             reply_to: properties.response_topic.clone(),
-            correlation: properties.correlation_data.clone(),
+            // A copy: kept results hold it, and a slice would hold the whole packet and its read buffer with it.
+            correlation: properties.correlation_data.as_deref().map(Bytes::copy_from_slice),
             fault: None,
         };
         let content = reading.content(publish, properties, self.max_payload);
