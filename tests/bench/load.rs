@@ -335,7 +335,7 @@ mod tests {
     fn the_input_is_that_of_the_python_generator() {
         let bytes = input(12);
         let values: Vec<f32> = bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        assert_eq!(values, [5.748_589e-6, 0.513_870_06, 0.027_734_408]);
+        assert_eq!(values, [5.748_588_6e-6, 0.513_870_06, 0.027_734_408]);
         assert_eq!(input(3).len(), 3);
     }
 

@@ -43,7 +43,7 @@ fn float_models_agree_with_onnx_runtime() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(right >= 35, "only {right} models were compared");
+    assert!(right >= 34, "only {right} models were compared");
 }
 
 fn run(backend: &dyn Backend, shared: &Path, entry: &golden::Entry) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The run loop with real parts but for the one whose fault is tested, over the in-memory transport.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use picket::{
     bundle::Bundle,
@@ -190,7 +190,7 @@ impl Runner for ScriptedRunner {
 }
 
 /// A provider that does what it is told.
-struct Told(fn(Question) -> Pin<Box<dyn Future<Output = Result<Upstream, (ProviderFault, String)>> + Send>>);
+struct Told(fn(Question) -> Asking);
 
 impl Provider for Told {
     fn ask(&self, question: Question) -> Asking {

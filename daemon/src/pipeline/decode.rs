@@ -55,9 +55,11 @@ fn implied_shape(bytes: usize, dtype: Dtype, spec: &TensorSpec) -> Result<Vec<us
     let free = spec.shape.len() - known.len();
     let count = bytes / dtype.size();
     let product = elements(&known).unwrap_or(0).max(1);
-    let fits = bytes % dtype.size() == 0 && if free == 0 { count == product } else { count % product == 0 };
+    let fits =
+        bytes.is_multiple_of(dtype.size()) && if free == 0 { count == product } else { count.is_multiple_of(product) };
     if !fits || free > 1 {
-        let got = if bytes % dtype.size() == 0 { raw_kind(count, dtype, spec) } else { format!("{bytes} bytes") };
+        let got =
+            if bytes.is_multiple_of(dtype.size()) { raw_kind(count, dtype, spec) } else { format!("{bytes} bytes") };
         let message = format!("{} raw bytes do not make a {}", bytes, spec.kind());
         return Err(Failure::new("input/shape-mismatch", message).expected(spec.kind(), got));
     }
