@@ -24,6 +24,7 @@ const TOP_LEVEL: &[&str] = &[
     "deny.toml",
     "firmware-profiles",
     "models",
+    "picket.toml",
     "rustfmt.toml",
     "target",
     "tests",
