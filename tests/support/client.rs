@@ -150,10 +150,4 @@ impl Client {
         let topic = format!("picket/v1/{device}/state");
         self.next_where(|message| message.topic == topic && message.json()["state"] == "online").await;
     }
-
-    /// Nothing more has come, up to an answer that is provoked now: what came before it on the same connection came
-    /// before it here.
-    pub fn already_heard(&mut self) -> Vec<Heard> {
-        std::iter::from_fn(|| self.heard.try_recv().ok()).collect()
-    }
 }

@@ -10,8 +10,6 @@ pub const KEPT_RESULTS: usize = 4_096;
 pub const KEPT_RESULT_BYTES: usize = 32 << 20;
 /// Result rows that may be at a transport without its confirmation.
 pub const DELIVERY_WINDOW: usize = 256;
-/// Result rows that may wait for delivery before new jobs are refused.
-pub const OUTBOX_ROWS: usize = 100_000;
 /// Inputs that may wait for the run loop.
 pub const INBOX: usize = 4_096;
 /// Inputs that the run loop takes in one go before it acts.
@@ -31,8 +29,6 @@ pub const MODELS: usize = 64;
 pub const PLANS_PER_MODEL: usize = 4;
 /// Requests under way at one provider.
 pub const PROVIDER_CALLS: usize = 8;
-/// Requests waiting for a place at one provider; what is beyond gets the local answer at once.
-pub const PROVIDER_QUEUE: usize = 64;
 /// Default deadline of a job that brings none, and that its model gives none.
 pub const DEADLINE: Span = Span::from_millis(30_000);
 /// Longest deadline that a job may ask for.
@@ -81,8 +77,6 @@ pub const PROVIDER_CONNECT: Span = Span::from_millis(1_000);
 pub const UNACKED_ARRIVALS: u16 = 1_024;
 /// Requests queued in the MQTT client library: a delivery window, an ack for each held arrival, and state messages.
 pub const LINK_REQUESTS: usize = DELIVERY_WINDOW + UNACKED_ARRIVALS as usize + 64;
-/// Deferred announcements (state, events) while a link is down; the oldest goes first.
-pub const ANNOUNCEMENTS: usize = 64;
 /// HTTP requests waiting for their answer.
 pub const HTTP_WAITERS: usize = 1_024;
 /// Open HTTP connections; the next one waits in the kernel until one closes.
