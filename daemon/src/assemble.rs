@@ -13,11 +13,17 @@ use tokio::sync::mpsc;
 
 use crate::{
     bundle::Bundle,
-    config::{Config, ModelConfig},
+    calendar::SystemCalendar,
+    config::{Config, ModelConfig, StoreConfig},
     inference::{pool::Pool, served::Served},
-    ports::{Clock, Event},
+    ports::{Attempts, Clock, Event, Store},
     run::{ModelSlot, Parts, ProviderSlot, TransportSlot},
-    store::memory::MemoryStore,
+    store::{
+        Names,
+        attempts::NoAttempts,
+        memory::MemoryStore,
+        redb::{RedbStore, Setup},
+    },
     telemetry::Telemetry,
     transport::{ModelInfo, TransportContext},
 };
@@ -28,11 +34,14 @@ use crate::{
 /// and the others work.
 ///
 /// # Errors
-/// A socket cannot be opened, or the system gives no thread.
+/// The store cannot be opened ([`crate::store::redb::OpenError`]), or a socket, or the system gives no thread.
 pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let (inbox, events) = mpsc::channel::<Event>(limits::INBOX);
     let names: Vec<_> = config.models.iter().map(|model| model.name.clone()).collect();
     let telemetry = Arc::new(Telemetry::new(&names));
+    // First of all: whoever else holds the store, has the sockets, too.
+    let transport_names = config.transports.iter().map(|(name, _)| Arc::from(*name)).collect();
+    let (store, attempts) = open_store(&config.store, Names { models: names, transports: transport_names }, clock)?;
     let escalation = config.escalation;
     let asked = escalation.as_ref().map(|escalation| escalation.providers.clone()).unwrap_or_default();
 
@@ -55,7 +64,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
             deadline: model.deadline,
             policy,
         });
-        models.push(slot(ModelId(index), model, loaded, &inbox)?);
+        models.push(slot(ModelId(index), model, loaded, &inbox, &attempts)?);
     }
     let infos: Arc<[ModelInfo]> = models.iter().map(info).collect();
     let engine_providers = config.providers.iter().map(|setup| ProviderRules { timeout: setup.timeout }).collect();
@@ -78,7 +87,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     Ok(Parts {
         device,
         engine: Engine::new(rules, engine_providers),
-        store: Box::new(MemoryStore::new(usize::try_from(config.store.max_bytes).unwrap_or(usize::MAX))),
+        store,
         models,
         transports,
         providers: config
@@ -91,6 +100,25 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         inbox,
         events,
     })
+}
+
+type Stored = (Box<dyn Store>, Arc<dyn Attempts>);
+
+fn open_store(config: &StoreConfig, names: Names, clock: Clock) -> anyhow::Result<Stored> {
+    let max_bytes = usize::try_from(config.max_bytes).unwrap_or(usize::MAX);
+    if !config.durable {
+        return Ok((Box::new(MemoryStore::new(max_bytes)), Arc::new(NoAttempts)));
+    }
+    let store = RedbStore::open(Setup {
+        folder: config.path.clone(),
+        max_bytes,
+        on_full: config.on_full,
+        names,
+        clock,
+        calendar: Box::new(SystemCalendar::new()),
+    })?;
+    let attempts = store.attempts();
+    Ok((Box::new(store), attempts))
 }
 
 /// Reads, loads and proves one model.
@@ -110,11 +138,12 @@ fn slot(
     model: &ModelConfig,
     loaded: Result<Served, Failure>,
     inbox: &mpsc::Sender<Event>,
+    attempts: &Arc<dyn Attempts>,
 ) -> anyhow::Result<ModelSlot> {
     let (version, state) = match loaded {
         Ok(served) => {
             let served = Arc::new(served);
-            let pool = Pool::start(id, &served, model.workers, inbox).context("no thread for inference")?;
+            let pool = Pool::start(id, &served, model.workers, inbox, attempts).context("no thread for inference")?;
             let version = served.bundle.version.clone();
             tracing::info!(model = %model.name, version, proven = served.proven, "model serves");
             (version, Ok((served, pool)))

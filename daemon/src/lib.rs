@@ -3,8 +3,10 @@
 pub mod answer;
 pub mod assemble;
 pub mod bundle;
+pub mod calendar;
 pub mod cli;
 pub mod config;
+mod failpoint;
 pub mod inference;
 pub mod oip;
 pub mod options;

@@ -1,7 +1,7 @@
 //! The one loop: something happened in, something to do out. Every step of a job's life passes through here.
 //!
-//! Nothing here waits but for the next event. Store writes of a burst are collected and made in one transaction, so that
-//! one sync serves many jobs; their outcomes are further inputs of the same burst.
+//! Nothing here waits but for the next event. Store writes are collected while the store is busy with those before, so
+//! that one sync serves many jobs; what became of them is the next event.
 
 mod house;
 
@@ -53,11 +53,23 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// Longest wait for the transports' good-byes.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
+/// How the loop ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything under way was finished.
+    Finished,
+    /// So many jobs are accepted and not finished; a store that outlives the process still has them.
+    Parked(u64),
+    /// The store cannot keep its promise any more.
+    Broken(String),
+}
+
 /// Runs until `shutdown` resolves and everything under way is finished, or the drain limit is over.
-/// Returns whether everything was finished.
-pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>) -> bool {
-    let (mut house, mut events) = House::new(parts, clock);
-    house.hear_core(Input::Recovered { jobs: vec![], rows: vec![], seen: vec![] });
+///
+/// # Errors
+/// The system gives no thread.
+pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>) -> std::io::Result<Ended> {
+    let (mut house, mut events) = House::new(parts, clock)?;
     house.settle();
     house.announce_state("online");
     let mut burst = Vec::with_capacity(limits::INBOX_BURST);
@@ -83,15 +95,24 @@ pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>)
             () = sleep_until(wake), if wake.is_some() => house.hear_core(Input::Tick),
         }
         house.settle();
+        if house.broken().is_some() {
+            break;
+        }
         if let Some(limit) = drain_until
             && (house.idle() || Instant::now() >= limit)
         {
             break;
         }
     }
-    let finished = house.idle();
+    let ended = match house.broken() {
+        Some(why) => Ended::Broken(why.to_owned()),
+        None if house.idle() => Ended::Finished,
+        None => Ended::Parked(house.under_way()),
+    };
+    // Nobody listens from here on; the store's thread must not wait for a place in the inbox.
+    drop(events);
     close(house).await;
-    finished
+    Ok(ended)
 }
 
 async fn sleep_until(wake: Option<Instant>) {
@@ -114,6 +135,8 @@ async fn close(mut house: House) {
     if tokio::time::timeout(CLOSE_LIMIT, all).await.is_err() {
         tracing::warn!("a transport did not close in time");
     }
+    // At most one batch is under way.
+    house.close_store();
 }
 
 impl House {

@@ -44,12 +44,14 @@ pub struct Jobs {
     pub refused: u64,
     pub duplicates: u64,
     pub undeliverable: u64,
+    pub evicted: u64,
 }
 
 impl From<Tally> for Jobs {
     fn from(tally: Tally) -> Self {
-        let Tally { accepted, done, dead, expired, waiting, running, refused, duplicates, undeliverable } = tally;
-        Self { accepted, done, dead, expired, waiting, running, refused, duplicates, undeliverable }
+        let Tally { accepted, done, dead, expired, waiting, running, refused, duplicates, undeliverable, evicted } =
+            tally;
+        Self { accepted, done, dead, expired, waiting, running, refused, duplicates, undeliverable, evicted }
     }
 }
 
@@ -253,6 +255,10 @@ impl Telemetry {
             Note::Undeliverable { row } => {
                 self.dropped("undeliverable");
                 tracing::info!(row = row.0, "nobody takes this message any more");
+            }
+            Note::Evicted { rows } => {
+                self.dropped.get_or_create(&ReasonLabel { reason: "evicted".to_owned() }).inc_by(*rows as u64);
+                tracing::warn!(rows, "store/evicted: the store is full; its oldest results were given up for new jobs");
             }
             Note::StoreFailed(why) => {
                 tracing::warn!(code = why.code(), "the store refused; nothing is acknowledged until it works again");

@@ -8,8 +8,8 @@ use picket::{
     ports::{
         Asking, Backend, BackendError, Clock, Content, Message, Model, Provider, Question, Runner, Signature, Upstream,
     },
-    run::{self, ModelSlot, Parts, ProviderSlot, TransportSlot},
-    store::memory::MemoryStore,
+    run::{self, Ended, ModelSlot, Parts, ProviderSlot, TransportSlot},
+    store::{attempts::NoAttempts, memory::MemoryStore},
     telemetry::Telemetry,
     tensor::Tensor,
     transport::{
@@ -55,7 +55,7 @@ impl Default for Setup {
 struct Running {
     user: Handle,
     stop: Option<oneshot::Sender<()>>,
-    done: tokio::task::JoinHandle<bool>,
+    done: tokio::task::JoinHandle<std::io::Result<Ended>>,
 }
 
 fn digits() -> Bundle {
@@ -69,7 +69,7 @@ async fn start(setup: Setup) -> Running {
     };
     let (inbox, events) = mpsc::channel(limits::INBOX);
     let served = Arc::new(served);
-    let pool = Pool::start(ModelId(0), &served, 1, &inbox).unwrap();
+    let pool = Pool::start(ModelId(0), &served, 1, &inbox, &(Arc::new(NoAttempts) as _)).unwrap();
     let providers: Vec<ProviderId> = setup.provider.iter().map(|_| ProviderId(0)).collect();
     // Every answer is doubtful where there is a provider.
     let policy = Policy { temperature: 1.0, threshold: Some(1.1), providers: providers.clone() };
@@ -144,7 +144,7 @@ impl Running {
         let _ = self.stop.take().map(|stop| stop.send(()));
         // Whoever listens takes what is on its way.
         while self.user.next().await.is_some() {}
-        self.done.await.unwrap()
+        self.done.await.unwrap().unwrap() == Ended::Finished
     }
 }
 

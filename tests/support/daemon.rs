@@ -23,29 +23,57 @@ pub fn picket(arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-/// A running daemon with a folder of its own; gets SIGKILL when dropped.
+/// A daemon with a folder of its own; gets SIGKILL when dropped.
 pub struct Daemon {
     child: Child,
     pub folder: TempDir,
+    /// Set for every start.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Daemon {
-    /// Starts it with this configuration. Relative bundle paths start at the project's root.
+    /// Starts it with this configuration. `{models}` is the project's folder of bundles; the store is in the daemon's own
+    /// folder unless the configuration says otherwise.
     pub fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// As [`Self::start`], with environment variables.
+    pub fn start_with(config: &str, environment: &[(&'static str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("picket.toml");
-        std::fs::write(&path, config.replace("{models}", crate::root().join("models").to_str().unwrap())).unwrap();
-        let log = File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(binary())
+        let mut config = config.replace("{models}", crate::root().join("models").to_str().unwrap());
+        if !config.contains("[store]") {
+            config.push_str("\n[store]\npath = \"store\"\n");
+        }
+        std::fs::write(folder.path().join("picket.toml"), config).unwrap();
+        let environment: Vec<_> = environment.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        Self { child: Self::spawn(&folder, &environment), folder, environment }
+    }
+
+    fn spawn(folder: &TempDir, environment: &[(&'static str, String)]) -> Child {
+        let log = File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
+        Command::new(binary())
             .args(["run", "--config"])
-            .arg(&path)
+            .arg(folder.path().join("picket.toml"))
             .env("PICKET_LOG", "info,rumqttd=error")
+            .envs(environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .unwrap();
-        Self { child, folder }
+            .unwrap()
+    }
+
+    /// SIGKILL, if it still runs.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// The next process over the same folder, with these environment variables instead.
+    pub fn run_again(&mut self, environment: &[(&'static str, &str)]) {
+        self.environment = environment.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        self.child = Self::spawn(&self.folder, &self.environment);
     }
 
     pub fn pid(&self) -> u32 {

@@ -7,6 +7,7 @@ pub mod bundles;
 pub mod client;
 pub mod daemon;
 pub mod golden;
+pub mod script;
 
 use std::{
     net::TcpListener,

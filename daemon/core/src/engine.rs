@@ -16,7 +16,7 @@ mod judging;
 mod storing;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -26,7 +26,7 @@ use crate::{
         breaker::Breaker,
         decide::{Decision, Observation, Policy, Reason},
     },
-    job::{AckTicket, Digest, Failure, JobId, Key, ModelId, Privacy, ProviderId},
+    job::{AckTicket, Digest, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId},
     outbox::Outbox,
     queue::ModelQueue,
     seen::Seen,
@@ -108,6 +108,10 @@ pub struct Engine {
     outbox: Outbox,
     tally: Tally,
     draining: bool,
+    /// Jobs that were running when an earlier process died. Each runs alone, so that the next death has one suspect.
+    suspects: VecDeque<Key>,
+    /// The suspect that an inference thread has in hand.
+    alone: Option<Key>,
 }
 
 impl Engine {
@@ -124,6 +128,8 @@ impl Engine {
             outbox: Outbox::default(),
             tally: Tally::default(),
             draining: false,
+            suspects: VecDeque::new(),
+            alone: None,
         }
     }
 
@@ -154,7 +160,7 @@ impl Engine {
     /// Takes one input and appends what to do. Actions are to be performed in order.
     pub fn step(&mut self, now: Moment, input: Input, out: &mut Vec<Action>) {
         match input {
-            Input::Recovered { jobs, rows, seen } => self.recovered(now, jobs, &rows, seen),
+            Input::Recovered { jobs, rows, seen } => self.recovered(now, jobs, &rows, seen, out),
             Input::Arrived(arrival) => self.arrived(now, arrival, out),
             Input::Accepted { key } => self.accepted(now, key, out),
             Input::Finished { key, rows } => self.finished(key, &rows, out),
@@ -163,6 +169,9 @@ impl Engine {
             Input::StoreFailed { key, why } => self.store_failed(now, key, why, out),
             Input::Inferred { key, model, result, prepare, infer } => {
                 self.models[model.0].in_hand -= 1;
+                if self.alone == Some(key) {
+                    self.alone = None;
+                }
                 self.inferred(now, key, result, prepare, infer, out);
             }
             Input::ProviderAnswered { key, provider, timeout, took, result } => {
@@ -181,6 +190,7 @@ impl Engine {
                     self.row_gone(row, job, out);
                 }
             }
+            Input::Evicted { rows } => self.evicted(&rows, out),
             Input::Rejected { transport, row, epoch } => self.outbox.put_back(transport, row, epoch, now),
             Input::Tick => {}
             Input::Drain => self.draining = true,
@@ -222,6 +232,10 @@ impl Engine {
     }
 
     fn dispatch(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.dispatch_suspect(now, out);
+        if self.alone.is_some() || !self.suspects.is_empty() {
+            return;
+        }
         for (index, queue) in self.models.iter_mut().enumerate() {
             while let Some(key) = queue.next() {
                 let Some(job) = self.jobs.get_mut(&key) else { continue };
@@ -234,6 +248,35 @@ impl Engine {
         }
     }
 
+    /// Runs the next suspect once nothing else is in hand.
+    fn dispatch_suspect(&mut self, now: Moment, out: &mut Vec<Action>) {
+        while let Some(key) = self.suspects.front().copied() {
+            if self.alone.is_some() || self.models.iter().any(|queue| queue.in_hand > 0) {
+                return;
+            }
+            self.suspects.pop_front();
+            let Some(job) = self.jobs.get_mut(&key) else { continue };
+            let (Stage::Waiting, Some(model)) = (&job.stage, job.model) else { continue }; // expired meanwhile
+            self.models[model.0].take(key, job.priority);
+            job.stage = Stage::Running;
+            job.timing.queue = now.since(job.arrived);
+            self.tally.waiting -= 1;
+            self.tally.running += 1;
+            self.alone = Some(key);
+            out.push(Action::Infer { key, model });
+        }
+    }
+
+    fn evicted(&mut self, rows: &[RowId], out: &mut Vec<Action>) {
+        for row in rows {
+            if let Some(id) = self.outbox.evict(*row) {
+                self.seen.row_confirmed(&id);
+            }
+        }
+        self.tally.evicted += rows.len() as u64;
+        out.push(Action::Note(Note::Evicted { rows: rows.len() }));
+    }
+
     fn add_row(&mut self, row: &OutboxRow) {
         if let Some(id) = &row.job {
             self.seen.row_added(id);
@@ -241,7 +284,7 @@ impl Engine {
         self.outbox.insert(row);
     }
 
-    fn row_gone(&mut self, row: crate::job::RowId, job: Option<JobId>, out: &mut Vec<Action>) {
+    fn row_gone(&mut self, row: RowId, job: Option<JobId>, out: &mut Vec<Action>) {
         if let Some(id) = job {
             self.seen.row_confirmed(&id);
         }

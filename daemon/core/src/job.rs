@@ -12,7 +12,7 @@ use crate::{
 pub struct Key(pub u64);
 
 /// An outbox row: one message that stays until its transport confirms it. The store numbers them upwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId(pub u64);
 
 /// Index of a model in the configuration.
@@ -121,6 +121,8 @@ pub struct Arrival {
     pub ticket: Option<AckTicket>,
     /// A repetition of this job wants its own answer (a caller is waiting), even while the first is still under way.
     pub answer_repeats: bool,
+    /// An operator wants a dead job to be run once more, although its id has come to an end.
+    pub again: bool,
 }
 
 /// A job as the store keeps it; what recovery gives back.
@@ -129,10 +131,13 @@ pub struct StoredJob {
     pub key: Key,
     pub id: JobId,
     pub digest: Digest,
-    pub model: ModelId,
+    /// `Err` where the configuration has lost the model meanwhile.
+    pub model: Result<ModelId, Failure>,
     pub deadline_at: Moment,
     pub priority: u8,
     pub privacy: Privacy,
+    /// How often a process has died while it ran this job.
+    pub attempts: u32,
 }
 
 /// Why a job got no answer. The code is stable; users match on it.

@@ -64,6 +64,8 @@ pub enum Input {
     Rejected { transport: TransportId, row: RowId, epoch: Epoch },
     /// Nobody will ever take this row (its caller has hung up); dropped and counted.
     Undeliverable { transport: TransportId, row: RowId, epoch: Epoch },
+    /// The store was full and gave up its oldest rows for newer jobs, as its owner wants it; counted.
+    Evicted { rows: Vec<RowId> },
     /// Only time has passed.
     Tick,
     /// No new jobs from now on; finish what is there.
@@ -186,6 +188,7 @@ pub enum Note {
     StaleConfirm { row: RowId },
     Undeliverable { row: RowId },
     StoreFailed(StoreFault),
+    Evicted { rows: usize },
     ProviderFailed { provider: ProviderId, fault: ProviderFault },
     BreakerTripped { provider: ProviderId },
     BreakerClosed { provider: ProviderId },

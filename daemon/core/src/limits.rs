@@ -4,10 +4,28 @@ use crate::time::Span;
 
 /// Job ids that are remembered for deduplication; the oldest goes first.
 pub const SEEN_IDS: usize = 65_536;
+/// A job that was running when the daemon died, so many times, is poison: it is not run again.
+pub const ATTEMPTS: u32 = 3;
 /// Finished results that are kept for repetition, of those ids; the oldest goes first.
 pub const KEPT_RESULTS: usize = 4_096;
 /// Bytes of finished results that are kept for repetition.
 pub const KEPT_RESULT_BYTES: usize = 32 << 20;
+/// Jobs that one transaction of the store takes: one sync for all of them.
+pub const GROUP_COMMIT: usize = 64;
+/// Confirmations that may wait for a transaction of their own …
+pub const CONFIRMS: usize = 64;
+/// … and how long they wait for one that is made anyway.
+pub const CONFIRM_WAIT: Span = Span::from_millis(200);
+/// Bytes of results that stay in memory for their delivery; what is beyond is read from the store when its turn comes.
+pub const FRESH_RESULT_BYTES: usize = 2 << 20;
+/// Payloads from this size on are files of their own beside the store's file.
+pub const BLOB_BYTES: usize = 64 << 10;
+/// The store's page cache.
+pub const STORE_CACHE_BYTES: usize = 2 << 20;
+/// Held back on the disk for the store, so that a full one can still drain.
+pub const STORE_RESERVE_BYTES: u64 = 4 << 20;
+/// Dead letters that are kept for `picket dead`; the oldest goes first, counted.
+pub const DEAD_LETTERS: usize = 1_000;
 /// Result rows that may be at a transport without its confirmation.
 pub const DELIVERY_WINDOW: usize = 256;
 /// Inputs that may wait for the run loop.

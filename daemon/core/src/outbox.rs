@@ -59,6 +59,15 @@ impl Outbox {
         Ok(self.jobs.remove(&row).flatten())
     }
 
+    /// Forgets a row that is no longer in the store, wherever it is on its way.
+    pub fn evict(&mut self, row: RowId) -> Option<JobId> {
+        for lane in self.lanes.values_mut() {
+            lane.unsent.remove(&row);
+            lane.sent.remove(&row);
+        }
+        self.jobs.remove(&row).flatten()
+    }
+
     /// The receiver refused a row for now: it goes back, and its lane rests.
     pub fn put_back(&mut self, transport: TransportId, row: RowId, epoch: Epoch, now: Moment) {
         let lane = self.lanes.entry(transport).or_default();

@@ -51,6 +51,12 @@ impl ModelQueue {
         self.places.remove(&place)
     }
 
+    /// Hands over this very job, whoever waits before it.
+    pub fn take(&mut self, key: Key, priority: u8) {
+        self.remove(key, priority);
+        self.in_hand += 1;
+    }
+
     /// The next job for a thread, if one is free (or the prefetch has room).
     pub fn next(&mut self) -> Option<Key> {
         let ahead = match self.rules.when_full {

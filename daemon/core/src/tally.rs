@@ -20,6 +20,8 @@ pub struct Tally {
     pub duplicates: u64,
     /// Rows that nobody took.
     pub undeliverable: u64,
+    /// Rows that the full store gave up (`on_full = "drop-oldest"`).
+    pub evicted: u64,
 }
 
 impl Tally {

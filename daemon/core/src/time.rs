@@ -51,6 +51,33 @@ impl Span {
     }
 }
 
+/// A moment that means something to the next process, too: what a stored deadline is measured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Identifies the boot of the machine.
+    pub boot: [u8; 16],
+    /// Microseconds since that boot, including sleep. Comparable within one boot only.
+    pub up: u64,
+    /// Microseconds since 1970 by the wall clock.
+    pub wall: u64,
+    /// Something outside (NTP) vouches for the wall clock.
+    pub trusted: bool,
+}
+
+impl Stamp {
+    /// Time from `earlier` to here as far as it is known: exact within a boot, by the wall clock across boots only where
+    /// both ends trust it, and zero otherwise. A clock that jumps or was never set expires nothing.
+    pub const fn since(&self, earlier: &Self) -> Span {
+        if u128::from_le_bytes(self.boot) == u128::from_le_bytes(earlier.boot) {
+            Span(self.up.saturating_sub(earlier.up))
+        } else if self.trusted && earlier.trusted {
+            Span(self.wall.saturating_sub(earlier.wall))
+        } else {
+            Span::ZERO
+        }
+    }
+}
+
 impl Add<Span> for Moment {
     type Output = Self;
     fn add(self, span: Span) -> Self {
@@ -68,5 +95,35 @@ impl Sub<Span> for Moment {
     type Output = Self;
     fn sub(self, span: Span) -> Self {
         Self(self.0.saturating_sub(span.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+    const TEN_YEARS: u64 = 3_652 * 86_400 * SECOND;
+
+    fn stamp(boot: u8, up: u64, wall: u64, trusted: bool) -> Stamp {
+        Stamp { boot: [boot; 16], up, wall, trusted }
+    }
+
+    #[test]
+    fn within_a_boot_the_wall_clock_says_nothing() {
+        let before = stamp(1, 5 * SECOND, TEN_YEARS, true);
+        for wall in [0, TEN_YEARS, 2 * TEN_YEARS] {
+            assert_eq!(stamp(1, 7 * SECOND, wall, true).since(&before), Span::from_millis(2_000), "wall {wall}");
+        }
+    }
+
+    #[test]
+    fn across_boots_only_a_trusted_clock_counts() {
+        let before = stamp(1, 5 * SECOND, 100 * SECOND, true);
+        assert_eq!(stamp(2, SECOND, 130 * SECOND, true).since(&before), Span::from_millis(30_000));
+        assert_eq!(stamp(2, SECOND, TEN_YEARS, false).since(&before), Span::ZERO, "no NTP yet");
+        assert_eq!(stamp(2, SECOND, 0, true).since(&before), Span::ZERO, "back to 1970");
+        let unset = stamp(1, 5 * SECOND, 0, false);
+        assert_eq!(stamp(2, SECOND, TEN_YEARS, true).since(&unset), Span::ZERO, "the clock was never set before");
     }
 }

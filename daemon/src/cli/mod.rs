@@ -11,7 +11,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::ConfigError;
+use crate::{config::ConfigError, store::redb::OpenError};
 
 /// An edge inference daemon: ONNX models next to the machine, jobs over MQTT and HTTP, doubtful cases asked upstream.
 #[derive(Debug, Parser)]
@@ -70,6 +70,8 @@ enum Command {
 
 /// Exit code of a bad configuration (`EX_CONFIG`); systemd does not restart for it.
 const BAD_CONFIG: u8 = 78;
+/// Exit code when another Picket holds the store (`EX_TEMPFAIL`); systemd tries again.
+const STORE_LOCKED: u8 = 75;
 
 /// Runs one command to its exit code.
 pub fn run(cli: Cli) -> ExitCode {
@@ -84,16 +86,20 @@ pub fn run(cli: Cli) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => match error.downcast_ref::<ConfigError>() {
-            Some(mistake) => {
-                eprintln!("{mistake}");
-                ExitCode::from(BAD_CONFIG)
-            }
-            None => {
-                eprintln!("{}", one_line(&error));
-                ExitCode::FAILURE
-            }
-        },
+        Err(error) => {
+            eprintln!("{}", one_line(&error));
+            exit_code(&error)
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<ConfigError>() {
+        ExitCode::from(BAD_CONFIG)
+    } else if matches!(error.downcast_ref(), Some(OpenError::Locked(_))) {
+        ExitCode::from(STORE_LOCKED)
+    } else {
+        ExitCode::FAILURE
     }
 }
 

@@ -3,9 +3,17 @@
 use std::path::Path;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
-use crate::{assemble, config::Config, ports::Clock, run};
+use crate::{
+    assemble,
+    config::Config,
+    ports::Clock,
+    run::{self, Ended},
+};
 
 pub fn run(path: &Path) -> anyhow::Result<()> {
     // Before anything is opened: a bad configuration must leave no trace but its message (I9).
@@ -13,25 +21,38 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     super::start_logging();
     let clock = Clock::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no tokio runtime")?;
-    let finished = runtime.block_on(async {
+    let durable = config.store.durable;
+    let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("no SIGTERM handler")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("no SIGINT handler")?;
         let parts = assemble::assemble(config, clock)?;
-        let shutdown = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            let mut stop = Some(stop);
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                // The second signal: whoever is in such a hurry gets it. What was acknowledged is in the store.
+                let Some(stop) = stop.take() else { std::process::exit(0) };
+                let _ = stop.send(());
             }
+        });
+        let shutdown = async {
+            let _ = stopped.await;
         };
-        let daemon = run::run(parts, clock, shutdown);
-        anyhow::Ok(daemon.await)
+        anyhow::Ok(run::run(parts, clock, shutdown).await?)
     })?;
     // Tasks that still wait for a provider must not hold the process.
     runtime.shutdown_background();
-    if !finished {
-        tracing::warn!(
-            "stopped with work under way; what was acknowledged and is not answered is lost with this store"
-        );
+    match ended {
+        Ended::Finished => {}
+        Ended::Parked(jobs) if durable => tracing::info!(jobs, "stopped; the store keeps what is not finished"),
+        Ended::Parked(jobs) => {
+            tracing::warn!(jobs, "stopped with work under way, and with a store that forgets (durable = false)");
+        }
+        Ended::Broken(why) => anyhow::bail!("error[store/failed]: {why}; nothing was acknowledged since"),
     }
     Ok(())
 }

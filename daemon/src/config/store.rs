@@ -21,6 +21,8 @@ pub struct StoreConfig {
     /// The store takes no more than this.
     pub max_bytes: u64,
     pub on_full: OnFull,
+    /// Off: everything is in memory, and a restart forgets it.
+    pub durable: bool,
 }
 
 /// What happens when the store is full.
@@ -28,6 +30,8 @@ pub struct StoreConfig {
 pub enum OnFull {
     /// New jobs are refused and nothing is forgotten.
     Reject,
+    /// The oldest results that nobody has taken yet are given up for new jobs; each is counted and announced.
+    DropOldest,
 }
 
 impl StoreConfig {
@@ -43,12 +47,17 @@ struct Raw {
     path: Option<Spanned<String>>,
     max_bytes: Option<Spanned<Size>>,
     on_full: Option<Spanned<String>>,
+    durable: Option<bool>,
 }
 
 /// A relative path starts from `folder`, the one of the configuration.
 pub(super) fn check(section: Option<&Section<'_>>, folder: &Path) -> Result<StoreConfig, ConfigError> {
-    let mut store =
-        StoreConfig { path: PathBuf::from(DEFAULT_PATH), max_bytes: DEFAULT_MAX_BYTES, on_full: OnFull::Reject };
+    let mut store = StoreConfig {
+        path: PathBuf::from(DEFAULT_PATH),
+        max_bytes: DEFAULT_MAX_BYTES,
+        on_full: OnFull::Reject,
+        durable: true,
+    };
     let Some(section) = section else { return Ok(store) };
     let raw: Raw = section.parse()?;
     if let Some(path) = raw.path {
@@ -64,7 +73,10 @@ pub(super) fn check(section: Option<&Section<'_>>, folder: &Path) -> Result<Stor
         }
     }
     if let Some(word) = raw.on_full {
-        store.on_full = choose(section, "on_full", &word, &[("reject", OnFull::Reject)], &["drop-oldest"])?;
+        store.on_full = choose(section, "on_full", &word, WORDS, &[])?;
     }
+    store.durable = raw.durable.unwrap_or(true);
     Ok(store)
 }
+
+const WORDS: &[(&str, OnFull)] = &[("reject", OnFull::Reject), ("drop-oldest", OnFull::DropOldest)];

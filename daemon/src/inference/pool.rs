@@ -7,16 +7,20 @@ use std::{
 };
 
 use picket_core::{
-    job::{Failure, Key, ModelId},
+    job::{Failure, JobId, Key, ModelId},
     limits,
     time::Span,
 };
 
 use super::served::{PANICKED, Served};
-use crate::ports::{Event, Inbox, Inferred, Request, Runner};
+use crate::{
+    failpoint,
+    ports::{Attempts, Event, Inbox, Inferred, Request, Runner},
+};
 
 struct Work {
     key: Key,
+    id: JobId,
     request: Arc<Request>,
 }
 
@@ -30,10 +34,23 @@ impl Pool {
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub fn start(model: ModelId, served: &Arc<Served>, workers: usize, inbox: &Inbox) -> std::io::Result<Self> {
+    pub fn start(
+        model: ModelId,
+        served: &Arc<Served>,
+        workers: usize,
+        inbox: &Inbox,
+        attempts: &Arc<dyn Attempts>,
+    ) -> std::io::Result<Self> {
         let pool = Self { queue: Arc::new(Queue::new(workers * (1 + limits::PREFETCH_PER_WORKER))) };
         for worker in 0..workers {
-            let thread = Worker { model, served: served.clone(), queue: pool.queue.clone(), inbox: inbox.clone() };
+            let thread = Worker {
+                model,
+                slot: model.0 * limits::WORKERS_PER_MODEL + worker,
+                served: served.clone(),
+                queue: pool.queue.clone(),
+                inbox: inbox.clone(),
+                attempts: attempts.clone(),
+            };
             thread::Builder::new()
                 .name(format!("infer-{}-{worker}", served.bundle.name))
                 .spawn(move || thread.run())?;
@@ -45,9 +62,9 @@ impl Pool {
     ///
     /// # Errors
     /// There is no room.
-    pub fn submit(&self, key: Key, request: Arc<Request>) -> Result<(), Failure> {
+    pub fn submit(&self, key: Key, id: JobId, request: Arc<Request>) -> Result<(), Failure> {
         self.queue
-            .push(Work { key, request })
+            .push(Work { key, id, request })
             .map_err(|_| Failure::new("model/failed", "the inference threads are busy"))
     }
 }
@@ -110,6 +127,9 @@ impl Queue {
 
 struct Worker {
     model: ModelId,
+    /// Its place in the record of attempts.
+    slot: usize,
+    attempts: Arc<dyn Attempts>,
     served: Arc<Served>,
     queue: Arc<Queue>,
     inbox: Inbox,
@@ -118,8 +138,10 @@ struct Worker {
 impl Worker {
     fn run(self) {
         let mut runner: Option<Box<dyn Runner>> = None;
-        while let Some(Work { key, request }) = self.queue.pop() {
-            let (mut result, prepare, infer) = self.infer(&mut runner, &request);
+        while let Some(Work { key, id, request }) = self.queue.pop() {
+            self.attempts.begin(self.slot, &id);
+            let (mut result, prepare, infer) = self.infer(&mut runner, &id, &request);
+            self.attempts.end(self.slot);
             if let Err(failure) = &mut result
                 && failure.code == PANICKED
             {
@@ -137,6 +159,7 @@ impl Worker {
     fn infer(
         &self,
         runner: &mut Option<Box<dyn Runner>>,
+        id: &JobId,
         request: &Request,
     ) -> (Result<Inferred, Failure>, Span, Span) {
         let runner = match runner {
@@ -146,6 +169,7 @@ impl Worker {
                 Err(failure) => return (Err(failure), Span::ZERO, Span::ZERO),
             },
         };
+        failpoint::job(id);
         self.served.infer(runner.as_mut(), &request.content)
     }
 }

@@ -9,10 +9,11 @@ use std::{
 };
 
 use picket_core::{
-    Action, Input, Outcome,
+    Action, Input, OutboxRow, Outcome,
     engine::Engine,
     escalation::decide::Observation,
-    job::{Arrival, Digest, Failure, JobId, Key, ModelId, Privacy, ProviderId, StoredJob},
+    job::{Arrival, Digest, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, StoredJob, TransportId},
+    limits,
     time::{Moment, Span},
 };
 use sha2::{Digest as _, Sha256};
@@ -22,7 +23,11 @@ use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
     inference::served::Served,
     pipeline,
-    ports::{Clock, Content, Event, Face, Inferred, Question, Request, Store, Upstream, Write, Written},
+    ports::{
+        Clock, Content, Event, Face, Inferred, Losses, Message, NewRow, Question, Recovered, Request, Upstream, Write,
+        Written,
+    },
+    store::desk::{Desk, Done},
     telemetry::Telemetry,
 };
 
@@ -41,7 +46,13 @@ pub(super) struct House {
     device: Arc<str>,
     clock: Clock,
     engine: Engine,
-    store: Box<dyn Store>,
+    desk: Desk,
+    store_bytes: usize,
+    /// Why the store cannot go on.
+    broken: Option<String>,
+    /// Results on their way out, at most [`limits::FRESH_RESULT_BYTES`] of them; others are read when their turn comes.
+    fresh: HashMap<RowId, Arc<Message>>,
+    fresh_bytes: usize,
     models: Vec<ModelSlot>,
     transports: Vec<TransportSlot>,
     links_up: Vec<bool>,
@@ -55,19 +66,28 @@ pub(super) struct House {
     actions: Vec<Action>,
     /// Inputs that came of actions of this burst.
     follow_ups: VecDeque<Input>,
-    /// Store writes of this burst: one transaction.
-    writes: Vec<Write>,
-    announced_losses: u64,
+    /// What earlier processes dropped.
+    losses_before: Losses,
+    announced_losses: Losses,
+    stopping: bool,
 }
 
 impl House {
-    pub fn new(parts: Parts, clock: Clock) -> (Self, mpsc::Receiver<Event>) {
+    /// # Errors
+    /// The system gives no thread.
+    pub fn new(mut parts: Parts, clock: Clock) -> std::io::Result<(Self, mpsc::Receiver<Event>)> {
         let provider_names = parts.providers.iter().map(|slot| slot.name.clone()).collect();
-        let house = Self {
+        let recovered = parts.store.recover();
+        let (broken, store_bytes) = (parts.store.broken(), parts.store.bytes());
+        let mut house = Self {
             device: parts.device,
             clock,
             engine: parts.engine,
-            store: parts.store,
+            desk: Desk::open(parts.store, &parts.inbox)?,
+            store_bytes,
+            broken,
+            fresh: HashMap::new(),
+            fresh_bytes: 0,
             models: parts.models,
             links_up: vec![false; parts.transports.len()],
             transports: parts.transports,
@@ -80,21 +100,68 @@ impl House {
             next_key: 0,
             actions: Vec::new(),
             follow_ups: VecDeque::new(),
-            writes: Vec::new(),
-            announced_losses: 0,
+            losses_before: Losses::new(),
+            announced_losses: Losses::new(),
+            stopping: false,
         };
-        (house, parts.events)
+        house.recover(recovered);
+        Ok((house, parts.events))
+    }
+
+    /// Takes up what an earlier process has left.
+    fn recover(&mut self, recovered: Recovered) {
+        let Recovered { jobs, rows, seen, losses, moved_aside } = recovered;
+        if !jobs.is_empty() || !rows.is_empty() {
+            tracing::info!(jobs = jobs.len(), results = rows.len(), "the store still holds work");
+        }
+        if let Some(file) = moved_aside {
+            let event = serde_json::json!({ "event": "store-corrupt", "code": "store/corrupt", "moved_to": file });
+            self.announce(&crate::ports::Announcement::Event(event));
+        }
+        self.losses_before = losses;
+        let mut stored = Vec::with_capacity(jobs.len());
+        for (job, request) in jobs {
+            self.next_key = self.next_key.max(job.key.0 + 1);
+            let cargo = Cargo {
+                request,
+                id: job.id.clone(),
+                digest: job.digest,
+                model: job.model.as_ref().ok().copied(),
+                outputs: Vec::new(),
+                scores: None,
+                upstream: None,
+            };
+            self.cargo.insert(job.key, cargo);
+            stored.push(job);
+        }
+        self.hear_core(Input::Recovered { jobs: stored, rows, seen });
     }
 
     pub fn next_deadline(&self) -> Option<std::time::Instant> {
-        self.engine.next_deadline().map(|moment| self.clock.instant(moment))
+        let moments = [self.engine.next_deadline(), self.desk.next_deadline()];
+        moments.into_iter().flatten().min().map(|moment| self.clock.instant(moment))
     }
 
     pub fn idle(&self) -> bool {
-        self.engine.idle()
+        self.engine.idle() && self.desk.idle()
+    }
+
+    /// Accepted and not finished.
+    pub fn under_way(&self) -> u64 {
+        let tally = self.engine.tally();
+        tally.waiting + tally.running
+    }
+
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    pub fn close_store(self) {
+        self.desk.close();
     }
 
     pub fn stop_intake(&mut self) {
+        self.stopping = true;
         tracing::info!("stopping: no new jobs, finishing what is under way");
         for slot in &mut self.transports {
             slot.transport.stop_intake();
@@ -110,7 +177,12 @@ impl House {
 
     pub fn hear(&mut self, event: Event) {
         match event {
-            Event::Job(request) => self.hear_job(*request),
+            Event::Job(request) => self.hear_job(Arc::new(*request), false),
+            Event::Stored(done) => {
+                self.desk.returned();
+                self.stored(done);
+            }
+            Event::Errand(errand) => self.desk.errand(errand),
             Event::Inferred { key, model, result, prepare, infer } => {
                 let result = result.map(|inferred| self.keep_inferred(key, inferred));
                 self.hear_core(Input::Inferred { key, model, result, prepare, infer });
@@ -146,7 +218,8 @@ impl House {
         self.perform_all();
     }
 
-    fn hear_job(&mut self, request: Request) {
+    /// `again`: an operator wants a dead job to be run once more.
+    fn hear_job(&mut self, request: Arc<Request>, again: bool) {
         let key = Key(self.next_key);
         self.next_key += 1;
         let digest = digest(&request);
@@ -165,9 +238,10 @@ impl House {
             privacy: request.privacy.unwrap_or(self.default_privacy),
             ticket: request.ticket,
             answer_repeats: request.answer_repeats,
+            again,
         };
         let cargo = Cargo {
-            request: Arc::new(request),
+            request,
             id,
             digest,
             model: model.ok(),
@@ -200,20 +274,92 @@ impl House {
 
     // === Out ===
 
-    /// Performs everything that this burst led to: actions, then the burst's store transaction, then what came of it.
+    /// Performs everything that this burst led to, and gives the store its next batch when it is free.
     pub fn settle(&mut self) {
-        while !self.writes.is_empty() || !self.follow_ups.is_empty() {
-            let writes = std::mem::take(&mut self.writes);
-            if !writes.is_empty() {
-                let written = self.store.transact(writes);
-                self.follow_ups.extend(written.into_iter().filter_map(as_input));
-            }
+        self.announce_losses();
+        loop {
             while let Some(input) = self.follow_ups.pop_front() {
                 self.hear_core(input);
             }
+            match self.desk.turn(self.clock.now(), self.stopping) {
+                Some(done) => {
+                    self.desk.returned();
+                    self.stored(done);
+                }
+                None if self.follow_ups.is_empty() => break,
+                None => {}
+            }
         }
-        self.telemetry.gauge(&self.engine.tally(), self.engine.outbox_rows(), self.store.bytes());
+        self.telemetry.gauge(&self.engine.tally(), self.engine.outbox_rows(), self.store_bytes);
         self.announce_losses();
+    }
+
+    /// A batch came back from the store.
+    fn stored(&mut self, done: Done) {
+        self.store_bytes = done.bytes;
+        if done.broken.is_some() {
+            self.broken = done.broken;
+        }
+        for written in done.written {
+            if let Some(input) = self.as_input(written) {
+                self.follow_ups.push_back(input);
+            }
+        }
+        for ((transport, row, epoch), message) in done.fetched {
+            self.deliver(transport, row, epoch, message);
+        }
+        for request in done.retried {
+            self.hear_job(request, true);
+        }
+    }
+
+    fn as_input(&mut self, written: Written) -> Option<Input> {
+        Some(match written {
+            Written::Accepted { key } => Input::Accepted { key },
+            Written::Finished { key, rows } => Input::Finished { key, rows: self.keep_fresh(rows) },
+            Written::Repeated { key, rows } => Input::Repeated { key, rows: self.keep_fresh(rows) },
+            Written::NothingToRepeat { key } => Input::NothingToRepeat { key },
+            Written::Failed { key, why } => Input::StoreFailed { key, why },
+            Written::Evicted { rows } => {
+                rows.iter().for_each(|row| self.drop_fresh(*row));
+                Input::Evicted { rows }
+            }
+            Written::Again(write) => {
+                self.desk.write(write, self.clock.now());
+                return None;
+            }
+            Written::Done => return None,
+        })
+    }
+
+    fn keep_fresh(&mut self, rows: Vec<NewRow>) -> Vec<OutboxRow> {
+        rows.into_iter()
+            .map(|NewRow { row, message }| {
+                let size = message.payload.len();
+                if self.fresh_bytes + size <= limits::FRESH_RESULT_BYTES {
+                    self.fresh_bytes += size;
+                    self.fresh.insert(row.row, message);
+                }
+                row
+            })
+            .collect()
+    }
+
+    fn drop_fresh(&mut self, row: RowId) {
+        if let Some(message) = self.fresh.remove(&row) {
+            self.fresh_bytes -= message.payload.len();
+        }
+    }
+
+    fn deliver(&mut self, transport: TransportId, row: RowId, epoch: Epoch, message: Option<Arc<Message>>) {
+        match (message, self.transports.get_mut(transport.0)) {
+            (Some(message), Some(slot)) => slot.transport.deliver(row, epoch, message),
+            _ => self.follow_ups.push_back(Input::Undeliverable { transport, row, epoch }),
+        }
+    }
+
+    fn write(&mut self, write: Write) {
+        self.desk.write(write, self.clock.now());
     }
 
     fn perform_all(&mut self) {
@@ -245,25 +391,31 @@ impl House {
             Action::Refuse { key, failure } => {
                 if let Some(cargo) = self.cargo.get(&key) {
                     let messages = self.error_messages(cargo, &failure);
-                    self.writes.push(Write::Refuse { key, messages });
+                    self.write(Write::Refuse { key, messages });
                 }
             }
             Action::Repeat { key, id } => {
                 if let Some(cargo) = self.cargo.get(&key) {
-                    self.writes.push(Write::Repeat { key, id, to: cargo.request.reply.to.clone() });
+                    let to = cargo.request.reply.to.clone();
+                    self.write(Write::Repeat { key, id, to });
                 }
             }
             Action::Bounce { key, failure } => {
                 if let Some(cargo) = self.cargo.get(&key) {
                     let to = &cargo.request.reply.to;
-                    self.transports[to.transport.0].transport.bounce(to, &failure);
+                    if let Some(slot) = self.transports.get_mut(to.transport.0) {
+                        slot.transport.bounce(to, &failure);
+                    }
                 }
             }
-            Action::Deliver { transport, row, epoch } => match self.store.row(row) {
-                Some(message) => self.transports[transport.0].transport.deliver(row, epoch, message),
-                None => self.follow_ups.push_back(Input::Undeliverable { transport, row, epoch }),
+            Action::Deliver { transport, row, epoch } => match self.fresh.get(&row).cloned() {
+                Some(message) => self.deliver(transport, row, epoch, Some(message)),
+                None => self.desk.fetch((transport, row, epoch)),
             },
-            Action::Confirm { row } => self.writes.push(Write::Confirm { row }),
+            Action::Confirm { row } => {
+                self.drop_fresh(row);
+                self.write(Write::Confirm { row });
+            }
             Action::Forget { key } => {
                 self.cargo.remove(&key);
             }
@@ -278,18 +430,20 @@ impl House {
             key,
             id: cargo.id.clone(),
             digest: cargo.digest,
-            model,
+            model: Ok(model),
             deadline_at,
             priority: cargo.request.priority,
             privacy: cargo.request.privacy.unwrap_or(self.default_privacy),
+            attempts: 0,
         };
-        self.writes.push(Write::Accept { job, request: cargo.request.clone() });
+        let request = cargo.request.clone();
+        self.write(Write::Accept { job, request });
     }
 
     fn infer(&mut self, key: Key, model: ModelId) {
         let Some(cargo) = self.cargo.get(&key) else { return };
         let submitted = match &self.models[model.0].state {
-            Ok((_, pool)) => pool.submit(key, cargo.request.clone()),
+            Ok((_, pool)) => pool.submit(key, cargo.id.clone(), cargo.request.clone()),
             Err(failure) => Err(failure.clone()),
         };
         if let Err(failure) = submitted {
@@ -315,11 +469,12 @@ impl House {
 
     fn finish(&mut self, key: Key, outcome: &Outcome) {
         let Some(cargo) = self.cargo.get(&key) else { return };
-        let messages = match outcome {
-            Outcome::Answered(answer) => self.answer_messages(cargo, answer),
-            Outcome::Failed(failure, _) => self.error_messages(cargo, failure),
+        let (messages, dead) = match outcome {
+            Outcome::Answered(answer) => (self.answer_messages(cargo, answer), None),
+            Outcome::Failed(failure, _) => (self.error_messages(cargo, failure), Some(failure.clone())),
         };
-        self.writes.push(Write::Finish { key, id: cargo.id.clone(), digest: cargo.digest, messages });
+        let (id, digest) = (cargo.id.clone(), cargo.digest);
+        self.write(Write::Finish { key, id, digest, messages, dead });
     }
 }
 
@@ -331,17 +486,6 @@ async fn question(served: Arc<Served>, request: Arc<Request>, id: JobId, timeout
         .await
         .map_err(|_| Failure::new("input/undecodable", "decoding for the provider failed"))??;
     Ok(Question { id, inputs, labels, timeout })
-}
-
-fn as_input(written: Written) -> Option<Input> {
-    Some(match written {
-        Written::Accepted { key } => Input::Accepted { key },
-        Written::Finished { key, rows } => Input::Finished { key, rows },
-        Written::Repeated { key, rows } => Input::Repeated { key, rows },
-        Written::NothingToRepeat { key } => Input::NothingToRepeat { key },
-        Written::Failed { key, why } => Input::StoreFailed { key, why },
-        Written::Confirmed => return None,
-    })
 }
 
 /// What makes two arrivals the same job: model, form of the answer, and content.

@@ -7,11 +7,12 @@ use std::{
 
 use picket_core::{
     OutboxRow, StoreFault,
-    job::{JobId, Key, RowId},
+    job::{Digest, Failure, JobId, Key, RowId},
     limits,
 };
 
-use crate::ports::{Message, Recovered, Request, Store, Write, Written};
+use super::blobs::hex;
+use crate::ports::{DeadLetter, Message, NewRow, Recovered, Request, Store, Write, Written};
 
 /// Everything in memory, at most `max_bytes` of payloads.
 pub struct MemoryStore {
@@ -24,6 +25,8 @@ pub struct MemoryStore {
     kept: HashMap<JobId, Vec<Message>>,
     kept_order: VecDeque<JobId>,
     kept_bytes: usize,
+    dead: VecDeque<(DeadLetter, Arc<Request>)>,
+    next_dead: u64,
 }
 
 impl MemoryStore {
@@ -37,6 +40,8 @@ impl MemoryStore {
             kept: HashMap::new(),
             kept_order: VecDeque::new(),
             kept_bytes: 0,
+            dead: VecDeque::new(),
+            next_dead: 1,
         }
     }
 
@@ -52,9 +57,12 @@ impl MemoryStore {
                 Written::Accepted { key: job.key }
             }
             // A result replaces its job, so that a full store can still drain.
-            Write::Finish { key, id, messages, .. } => {
+            Write::Finish { key, id, digest, messages, dead } => {
                 if let Some(request) = self.jobs.remove(&key) {
                     self.bytes -= request_bytes(&request);
+                    if let Some(failure) = dead {
+                        self.bury(&id, &digest, &failure, request);
+                    }
                 }
                 self.keep(&id, &messages);
                 Written::Finished { key, rows: self.insert_rows(messages) }
@@ -77,12 +85,33 @@ impl MemoryStore {
                 if let Some(message) = self.outbox.remove(&row) {
                     self.bytes -= message_bytes(&message);
                 }
-                Written::Confirmed
+                Written::Done
             }
+            Write::Losses(_) => Written::Done,
         }
     }
 
-    fn insert_rows(&mut self, messages: Vec<Message>) -> Vec<OutboxRow> {
+    fn bury(&mut self, id: &JobId, digest: &Digest, failure: &Failure, request: Arc<Request>) {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let letter = DeadLetter {
+            number: self.next_dead,
+            id: id.to_string(),
+            model: request.model.to_string(),
+            code: failure.code.to_owned(),
+            message: failure.message.clone(),
+            attempts: 0,
+            digest: hex(digest),
+            since: since.map_or(0, |since| since.as_secs()),
+            bytes: request_bytes(&request) as u64,
+        };
+        self.next_dead += 1;
+        self.dead.push_back((letter, request));
+        if self.dead.len() > limits::DEAD_LETTERS {
+            self.dead.pop_front();
+        }
+    }
+
+    fn insert_rows(&mut self, messages: Vec<Message>) -> Vec<NewRow> {
         messages
             .into_iter()
             .map(|message| {
@@ -90,8 +119,9 @@ impl MemoryStore {
                 self.next_row += 1;
                 self.bytes += message_bytes(&message);
                 let described = OutboxRow { row, transport: message.to.transport, job: message.job.clone() };
-                self.outbox.insert(row, Arc::new(message));
-                described
+                let message = Arc::new(message);
+                self.outbox.insert(row, message.clone());
+                NewRow { row: described, message }
             })
             .collect()
     }
@@ -121,12 +151,25 @@ impl Store for MemoryStore {
         writes.into_iter().map(|write| self.write(write)).collect()
     }
 
-    fn row(&self, row: RowId) -> Option<Arc<Message>> {
+    fn row(&mut self, row: RowId) -> Option<Arc<Message>> {
         self.outbox.get(&row).cloned()
     }
 
     fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn waits(&self) -> bool {
+        false
+    }
+
+    fn dead(&mut self) -> Vec<DeadLetter> {
+        self.dead.iter().map(|(letter, _)| letter.clone()).collect()
+    }
+
+    fn take_dead(&mut self, number: u64) -> Option<(DeadLetter, Arc<Request>)> {
+        let place = self.dead.iter().position(|(letter, _)| letter.number == number)?;
+        self.dead.remove(place)
     }
 }
 

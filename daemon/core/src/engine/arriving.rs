@@ -19,6 +19,7 @@ impl Engine {
         jobs: Vec<StoredJob>,
         rows: &[OutboxRow],
         seen: Vec<(JobId, Digest)>,
+        out: &mut Vec<Action>,
     ) {
         for (id, digest) in seen {
             self.seen.finish(&id, digest, 0);
@@ -28,10 +29,11 @@ impl Engine {
         }
         for stored in jobs {
             self.seen.activate(stored.id.clone(), stored.digest, stored.key);
+            let key = stored.key;
             let job = Job {
                 id: stored.id,
                 digest: stored.digest,
-                model: Some(stored.model),
+                model: stored.model.as_ref().ok().copied(),
                 privacy: stored.privacy,
                 priority: stored.priority,
                 arrived: now,
@@ -44,10 +46,21 @@ impl Engine {
                 may_bounce: false,
                 timing: Timing::default(),
             };
-            self.models[stored.model.0].push(stored.key, stored.priority);
             self.tally.accepted += 1;
             self.tally.waiting += 1;
-            self.insert(stored.key, job);
+            self.insert(key, job);
+            match stored.model {
+                Ok(model) => self.models[model.0].push(key, stored.priority),
+                Err(failure) => {
+                    self.fail(now, key, failure, out);
+                    continue;
+                }
+            }
+            if stored.attempts >= limits::ATTEMPTS {
+                self.fail(now, key, poison(stored.attempts), out);
+            } else if stored.attempts > 0 {
+                self.suspects.push_back(key);
+            }
         }
     }
 
@@ -73,6 +86,7 @@ impl Engine {
                     Failure::new("job/id-reused", format!("job id {} came before with other content", arrival.id));
                 self.refuse(now, arrival, failure, out);
             }
+            Some(known) if arrival.again && matches!(known.progress, Progress::Done { .. }) => self.admit(now, arrival, out),
             Some(known) => self.duplicate(now, arrival, known.progress, out),
             None => self.admit(now, arrival, out),
         }
@@ -138,6 +152,10 @@ impl Engine {
         let job = new_job(now, arrival, Stage::Refusing { failure });
         self.insert(key, job);
     }
+}
+
+fn poison(attempts: u32) -> Failure {
+    Failure::new("job/poison", format!("the daemon died {attempts} times while it ran this job"))
 }
 
 pub(super) fn new_job(now: Moment, arrival: Arrival, stage: Stage) -> Job {

@@ -125,8 +125,10 @@ impl Engine {
     pub(super) fn finish(&mut self, key: Key, outcome: Outcome, out: &mut Vec<Action>) {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let outcome = Arc::new(outcome);
-        if let (Stage::Waiting, Some(model)) = (&job.stage, job.model) {
-            self.models[model.0].remove(key, job.priority);
+        if matches!(job.stage, Stage::Waiting) {
+            if let Some(model) = job.model {
+                self.models[model.0].remove(key, job.priority);
+            }
             self.tally.waiting -= 1;
             self.tally.running += 1;
         }

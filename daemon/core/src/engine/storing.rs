@@ -144,6 +144,7 @@ mod tests {
                 privacy: Privacy::Ok,
                 ticket: *ticket,
                 answer_repeats: ticket.is_none(),
+                again: false,
             };
             engine.step(Moment::ZERO, Input::Arrived(arrival), &mut Vec::new());
         }

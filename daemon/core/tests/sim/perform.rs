@@ -332,7 +332,7 @@ impl World<'_> {
                 assert_eq!(self.process().engine.provider_admits(*provider, now), closed, "{note:?} is not so");
                 self.coverage.hit(if closed { Seen::BreakerClosed } else { Seen::BreakerTripped });
             }
-            Note::Undeliverable { .. } | Note::StoreFailed(_) | Note::ProviderFailed { .. } => {}
+            Note::Undeliverable { .. } | Note::Evicted { .. } | Note::StoreFailed(_) | Note::ProviderFailed { .. } => {}
         }
     }
 }

@@ -269,6 +269,7 @@ impl<'a> World<'a> {
             privacy: spec.privacy,
             ticket,
             answer_repeats: ticket.is_none(),
+            again: false,
         }));
         if let Some(repeats) = repeats {
             let repeated = self.process().keys[&key].repeated;

@@ -153,12 +153,12 @@ fn upstream_config(port: u16) -> String {
 [device]
 id = "demo-upstream"
 [store]
-path = "."
+path = "upstream"
 [http]
 listen = "127.0.0.1:{port}"
 [[model]]
 name = "digits-large"
-bundle = "digits-large"
+bundle = "./models/digits-large"
 "#
     )
 }

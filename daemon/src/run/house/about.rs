@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::House;
 use crate::{
-    ports::Announcement,
+    ports::{Announcement, Losses, Write},
     run::ModelSlot,
     telemetry::{LinkStatus, ModelStatus, ProviderStatus, Status},
 };
@@ -25,6 +25,7 @@ impl House {
             Note::BreakerClosed { provider } => {
                 json!({ "event": "provider-recovered", "provider": *self.provider_names[provider.0] })
             }
+            Note::Evicted { rows } => json!({ "event": "store-evicted", "code": "store/evicted", "rows": rows }),
             Note::StoreFailed(why) => json!({ "event": "store-failed", "code": why.code() }),
             _ => return,
         };
@@ -45,13 +46,28 @@ impl House {
     }
 
     pub(super) fn announce_losses(&mut self) {
-        let tally = self.engine.tally();
-        let losses = tally.undeliverable + tally.expired;
+        let losses = self.losses();
         if losses != self.announced_losses {
-            self.announced_losses = losses;
-            let counters = json!({ "expired": tally.expired, "undeliverable": tally.undeliverable });
-            self.announce(&Announcement::Loss(counters));
+            self.announce(&Announcement::Loss(json!(losses)));
+            self.announced_losses.clone_from(&losses);
+            if losses != self.losses_before {
+                self.write(Write::Losses(losses));
+            }
         }
+    }
+
+    /// Of this process and those before it.
+    fn losses(&self) -> Losses {
+        let tally = self.engine.tally();
+        let mut losses = self.losses_before.clone();
+        for (reason, count) in
+            [("expired", tally.expired), ("undeliverable", tally.undeliverable), ("evicted", tally.evicted)]
+        {
+            if count > 0 {
+                *losses.entry(reason.to_owned()).or_default() += count;
+            }
+        }
+        losses
     }
 
     pub(in crate::run) fn model_states(&self) -> Value {
@@ -78,7 +94,7 @@ impl House {
             ready: self.models.iter().any(|slot| slot.state.is_ok()) && self.links_up.iter().any(|up| *up),
             jobs: self.engine.tally().into(),
             outbox_rows: self.engine.outbox_rows(),
-            store_bytes: self.store.bytes(),
+            store_bytes: self.store_bytes,
             rss_kib: crate::telemetry::peak_rss_kib(None).unwrap_or(0),
             models: self.models.iter().map(model).collect(),
             links: links.map(|(slot, up)| LinkStatus { transport: slot.name.to_owned(), up: *up }).collect(),

@@ -35,13 +35,13 @@ impl House {
         };
         let document = answer::result(answer, &facts, &cargo.request.reply.face);
         let to = cargo.request.reply.to.clone();
-        let room = self.transports[to.transport.0].transport.max_payload();
+        let room = self.transports.get(to.transport.0).map_or(usize::MAX, |slot| slot.transport.max_payload());
         if document.payload.len() > room {
             let message = format!("the result has {} bytes, at most {room} can leave", document.payload.len());
             return self.error_messages(cargo, &Failure::new("result/too-large", message));
         }
         let (payload, json_len) = (document.payload, document.json_len);
-        vec![Message { to, payload, json_len, code: None, job: Some(cargo.id.clone()) }]
+        vec![Message { to, payload, json_len, code: None, job: Some(cargo.id.clone()), expires_at: None }]
     }
 
     /// The error to the asker, and the dead letter where there is a place for it.
@@ -55,6 +55,7 @@ impl House {
             json_len: None,
             code: Some(code.clone()),
             job: Some(cargo.id.clone()),
+            expires_at: None,
         };
         let payload: Bytes =
             answer::dead_letter(cargo.id.as_str(), &request.model, failure, &request.content, &cargo.digest);
@@ -65,6 +66,7 @@ impl House {
             json_len: None,
             code: Some(code.clone()),
             job: None,
+            expires_at: None,
         });
         std::iter::once(own).chain(dead).collect()
     }

@@ -99,6 +99,7 @@ impl House {
             json_len,
             code: code.map(Into::into),
             job: request.id.clone(),
+            expires_at: None,
         };
         self.transport.deliver(RowId(self.rows), EPOCH, Arc::new(message));
     }

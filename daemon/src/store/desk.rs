@@ -1,0 +1,207 @@
+//! Between the run loop, which never waits, and the store, which waits for the disk.
+//!
+//! One batch is at the store at a time. What comes meanwhile is the next batch: under load one sync serves many jobs, and
+//! without load nobody waits for company.
+
+use std::{sync::Arc, sync::mpsc, thread};
+
+use picket_core::{
+    job::{Epoch, RowId, TransportId},
+    limits,
+    time::Moment,
+};
+
+use crate::ports::{DeadLetter, Event, Inbox, Message, Request, Store, Write, Written};
+
+/// A row that its transport is ready for and that has to be read first.
+pub type Fetch = (TransportId, RowId, Epoch);
+
+/// Asked by somebody outside, through the run loop.
+#[derive(Debug)]
+pub enum Errand {
+    ListDead(tokio::sync::oneshot::Sender<Vec<DeadLetter>>),
+    /// Run the job again, or forget it. Answers with the letter, if there is one of that number.
+    TakeDead { number: u64, retry: bool, answer: tokio::sync::oneshot::Sender<Option<DeadLetter>> },
+}
+
+#[derive(Default)]
+struct Batch {
+    writes: Vec<Write>,
+    fetches: Vec<Fetch>,
+    errands: Vec<Errand>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub written: Vec<Written>,
+    /// `None`: there is no such row any more.
+    pub fetched: Vec<(Fetch, Option<Arc<Message>>)>,
+    /// Dead letters that shall run again.
+    pub retried: Vec<Arc<Request>>,
+    /// Payload bytes that the store holds now.
+    pub bytes: usize,
+    /// Why the store cannot go on.
+    pub broken: Option<String>,
+}
+
+enum Place {
+    /// A store that never waits.
+    Here(Box<dyn Store>),
+    /// A thread that does, until its sender is dropped.
+    Away { to: Option<mpsc::SyncSender<Batch>>, thread: Option<thread::JoinHandle<()>> },
+}
+
+/// The run loop's side of the store.
+pub struct Desk {
+    place: Place,
+    next: Batch,
+    /// A batch is at the store.
+    busy: bool,
+    /// The first confirmation of the next batch came at this moment.
+    confirms_since: Option<Moment>,
+}
+
+impl Desk {
+    /// # Errors
+    /// The system gives no thread.
+    pub fn open(store: Box<dyn Store>, inbox: &Inbox) -> std::io::Result<Self> {
+        let place = if store.waits() {
+            let (to, batches) = mpsc::sync_channel(1);
+            let inbox = inbox.clone();
+            let thread = thread::Builder::new().name("store".to_owned()).spawn(move || serve(store, &batches, &inbox))?;
+            Place::Away { to: Some(to), thread: Some(thread) }
+        } else {
+            Place::Here(store)
+        };
+        Ok(Self { place, next: Batch::default(), busy: false, confirms_since: None })
+    }
+
+    pub fn write(&mut self, write: Write, now: Moment) {
+        if matches!(write, Write::Confirm { .. }) {
+            self.confirms_since.get_or_insert(now);
+        }
+        self.next.writes.push(write);
+    }
+
+    pub fn fetch(&mut self, fetch: Fetch) {
+        self.next.fetches.push(fetch);
+    }
+
+    pub fn errand(&mut self, errand: Errand) {
+        self.next.errands.push(errand);
+    }
+
+    /// Everything that was handed over is durable.
+    pub const fn idle(&self) -> bool {
+        !self.busy && self.next.writes.is_empty() && self.next.fetches.is_empty() && self.next.errands.is_empty()
+    }
+
+    /// Call [`Self::turn`] at this moment at the latest.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.confirms_since.filter(|_| !self.busy).map(|since| since + limits::CONFIRM_WAIT)
+    }
+
+    /// Hands over the next batch if the store is free and something is worth it. A store without a thread answers at once.
+    pub fn turn(&mut self, now: Moment, at_once: bool) -> Option<Done> {
+        if self.busy || self.idle() || (!at_once && self.can_wait(now)) {
+            return None;
+        }
+        let mut batch = std::mem::take(&mut self.next);
+        self.next.writes = split_group(&mut batch.writes);
+        let left = self.next.writes.iter().any(|write| matches!(write, Write::Confirm { .. }));
+        self.confirms_since = left.then_some(now);
+        match &mut self.place {
+            Place::Here(store) => Some(perform(store.as_mut(), batch)),
+            Place::Away { to, .. } => {
+                self.busy = true;
+                let sent = to.as_ref().is_some_and(|to| to.try_send(batch).is_ok());
+                (!sent).then(|| Done { broken: Some("the store's thread is gone".to_owned()), ..Done::default() })
+            }
+        }
+    }
+
+    /// The store has answered.
+    pub const fn returned(&mut self) {
+        self.busy = false;
+    }
+
+    /// Confirmations alone are in no hurry: losing them only means that a result is delivered twice.
+    fn can_wait(&self, now: Moment) -> bool {
+        self.next.fetches.is_empty()
+            && self.next.errands.is_empty()
+            && self.next.writes.len() < limits::CONFIRMS
+            && self.next.writes.iter().all(|write| matches!(write, Write::Confirm { .. }))
+            && self.confirms_since.is_some_and(|since| now.since(since) < limits::CONFIRM_WAIT)
+    }
+
+    /// Lets the store end and waits for it.
+    pub fn close(mut self) {
+        if let Place::Away { to, thread } = &mut self.place {
+            drop(to.take());
+            if let Some(thread) = thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Leaves at most a group's jobs in `writes` and returns the rest. Confirmations are no jobs: they make room.
+fn split_group(writes: &mut Vec<Write>) -> Vec<Write> {
+    let mut jobs = 0;
+    let end = writes.iter().position(|write| {
+        jobs += usize::from(!matches!(write, Write::Confirm { .. }));
+        jobs > limits::GROUP_COMMIT
+    });
+    end.map_or_else(Vec::new, |end| writes.split_off(end))
+}
+
+fn serve(mut store: Box<dyn Store>, batches: &mpsc::Receiver<Batch>, inbox: &Inbox) {
+    while let Ok(batch) = batches.recv() {
+        if inbox.blocking_send(Event::Stored(perform(store.as_mut(), batch))).is_err() {
+            return;
+        }
+    }
+}
+
+fn perform(store: &mut dyn Store, batch: Batch) -> Done {
+    let written = if batch.writes.is_empty() { Vec::new() } else { store.transact(batch.writes) };
+    let fetched = batch.fetches.into_iter().map(|fetch| (fetch, store.row(fetch.1))).collect();
+    let mut retried = Vec::new();
+    for errand in batch.errands {
+        match errand {
+            Errand::ListDead(answer) => {
+                let _ = answer.send(store.dead());
+            }
+            Errand::TakeDead { number, retry, answer } => {
+                let (letter, request) = store.take_dead(number).unzip();
+                retried.extend(request.filter(|_| retry));
+                let _ = answer.send(letter);
+            }
+        }
+    }
+    Done { written, fetched, retried, bytes: store.bytes(), broken: store.broken() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use picket_core::job::Key;
+
+    fn refusal(n: u64) -> Write {
+        Write::Refuse { key: Key(n), messages: vec![] }
+    }
+
+    #[test]
+    fn a_group_has_at_most_so_many_jobs_and_any_number_of_confirmations() {
+        let confirm = || Write::Confirm { row: RowId(1) };
+        let mut writes: Vec<Write> = (0..limits::GROUP_COMMIT as u64).map(refusal).collect();
+        writes.splice(3..3, (0..100).map(|_| confirm()));
+        assert!(split_group(&mut writes).is_empty());
+        writes.push(refusal(99));
+        writes.push(confirm());
+        let rest = split_group(&mut writes);
+        assert_eq!(writes.len(), limits::GROUP_COMMIT + 100);
+        assert!(matches!(rest[..], [Write::Refuse { key: Key(99), .. }, Write::Confirm { .. }]));
+    }
+}

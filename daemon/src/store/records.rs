@@ -1,0 +1,318 @@
+//! What the store's tables hold: postcard with a checksum, names instead of indices, stamps instead of moments.
+//!
+//! A record that has ever been written must be readable by every later version: add a schema version and a migration
+//! before changing anything here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crc::{CRC_32_ISCSI, Crc};
+use picket_core::{
+    job::{Digest, Failure, JobId, Key, Privacy, StoredJob},
+    time::{Moment, Span, Stamp},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Names, blobs::BlobId};
+use crate::{
+    ports::{Address, Content, DeadLetter, Face, Message, OutputForm, Reply, Request},
+    tensor::Dtype,
+};
+
+/// CRC-32C.
+static CHECK: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+
+/// Nothing here can fail to be written: every length is known. (If it did, the empty record would be found damaged.)
+pub(super) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    postcard::to_stdvec_crc32(record, CHECK.digest()).unwrap_or_default()
+}
+
+/// `None`: these bytes are not what was written.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    postcard::from_bytes_crc32(bytes, CHECK.digest()).ok()
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Payload {
+    Inline(Bytes),
+    Blob(BlobId),
+}
+
+impl Payload {
+    pub const fn blob(&self) -> Option<BlobId> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Blob(id) => Some(*id),
+        }
+    }
+}
+
+/// A moment that outlives the process: so much was left at that stamp.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Until {
+    left_us: u64,
+    boot: [u8; 16],
+    up: u64,
+    wall: u64,
+    trusted: bool,
+}
+
+/// The present, in both measures.
+#[derive(Clone, Copy)]
+pub(super) struct Now {
+    pub moment: Moment,
+    pub stamp: Stamp,
+}
+
+impl Until {
+    pub fn new(at: Moment, now: Now) -> Self {
+        let Stamp { boot, up, wall, trusted } = now.stamp;
+        Self { left_us: at.since(now.moment).as_micros(), boot, up, wall, trusted }
+    }
+
+    pub fn moment(self, now: Now) -> Moment {
+        let written = Stamp { boot: self.boot, up: self.up, wall: self.wall, trusted: self.trusted };
+        now.moment + Span::from_micros(self.left_us).saturating_sub(now.stamp.since(&written))
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct JobRecord {
+    pub id: String,
+    pub digest: Digest,
+    pub model: String,
+    pub until: Until,
+    priority: u8,
+    privacy: u8,
+    pub content: ContentRecord,
+    to: AddressRecord,
+    face: FaceRecord,
+    /// How often a process died while it ran this job.
+    pub attempts: u32,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum ContentRecord {
+    Raw { bytes: Payload, dtype: Option<String>, shape: Option<Vec<u64>> },
+    Oip { json: Payload, binary: Payload },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct AddressRecord {
+    transport: String,
+    to: String,
+    correlation: Option<Bytes>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum FaceRecord {
+    Message { outputs: bool },
+    Oip { binary_by_default: bool, requested: Vec<(String, Option<bool>)> },
+}
+
+impl ContentRecord {
+    pub fn payloads(&self) -> impl Iterator<Item = &Payload> {
+        let (first, second) = match self {
+            Self::Raw { bytes, .. } => (bytes, None),
+            Self::Oip { json, binary } => (json, Some(binary)),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+impl JobRecord {
+    /// `payload` puts bytes where they belong.
+    ///
+    /// # Errors
+    /// Those of `payload`.
+    pub fn new<E>(
+        job: &StoredJob,
+        request: &Request,
+        names: &Names,
+        now: Now,
+        bytes: u64,
+        mut payload: impl FnMut(&Bytes) -> Result<Payload, E>,
+    ) -> Result<Self, E> {
+        let content = match &request.content {
+            Content::Raw { bytes, dtype, shape } => ContentRecord::Raw {
+                bytes: payload(bytes)?,
+                dtype: dtype.map(|dtype| dtype.to_string()),
+                shape: shape.as_ref().map(|shape| shape.iter().map(|n| *n as u64).collect()),
+            },
+            Content::Oip { json, binary } => ContentRecord::Oip { json: payload(json)?, binary: payload(binary)? },
+        };
+        let face = match &request.reply.face {
+            Face::Message { outputs } => FaceRecord::Message { outputs: *outputs },
+            Face::Oip { outputs } => FaceRecord::Oip {
+                binary_by_default: outputs.binary_by_default,
+                requested: outputs.requested.clone(),
+            },
+        };
+        Ok(Self {
+            id: job.id.as_str().to_owned(),
+            digest: job.digest,
+            model: request.model.to_string(),
+            until: Until::new(job.deadline_at, now),
+            priority: job.priority,
+            privacy: job.privacy as u8,
+            content,
+            to: AddressRecord::new(&request.reply.to, names),
+            face,
+            attempts: job.attempts,
+            bytes,
+        })
+    }
+
+    /// `None`: something in it means nothing to this version.
+    pub fn request(&self, names: &Names, payload: impl Fn(&Payload) -> Option<Bytes>) -> Option<Request> {
+        let content = match &self.content {
+            ContentRecord::Raw { bytes, dtype, shape } => Content::Raw {
+                bytes: payload(bytes)?,
+                dtype: match dtype {
+                    Some(name) => Some(Dtype::parse(name)?),
+                    None => None,
+                },
+                shape: shape.as_ref().map(|shape| shape.iter().map(|n| *n as usize).collect()),
+            },
+            ContentRecord::Oip { json, binary } => Content::Oip { json: payload(json)?, binary: payload(binary)? },
+        };
+        let face = match &self.face {
+            FaceRecord::Message { outputs } => Face::Message { outputs: *outputs },
+            FaceRecord::Oip { binary_by_default, requested } => Face::Oip {
+                outputs: OutputForm { binary_by_default: *binary_by_default, requested: requested.clone() },
+            },
+        };
+        Some(Request {
+            ticket: None,
+            model: self.model.as_str().into(),
+            id: JobId::new(&self.id).ok(),
+            fault: None,
+            deadline: None,
+            priority: self.priority,
+            privacy: Some(self.privacy()),
+            content,
+            reply: Reply { to: self.to.address(names), face },
+            answer_repeats: false,
+        })
+    }
+
+    pub fn stored(&self, key: Key, names: &Names, now: Now) -> Option<StoredJob> {
+        let lost = || Failure::new("model/unknown", format!("there is no model {:?} here any more", self.model));
+        Some(StoredJob {
+            key,
+            id: JobId::new(&self.id).ok()?,
+            digest: self.digest,
+            model: names.model(&self.model).ok_or_else(lost),
+            deadline_at: self.until.moment(now),
+            priority: self.priority,
+            privacy: self.privacy(),
+            attempts: self.attempts,
+        })
+    }
+
+    /// What cannot be understood must not leave.
+    const fn privacy(&self) -> Privacy {
+        match self.privacy {
+            p if p == Privacy::Ok as u8 => Privacy::Ok,
+            p if p == Privacy::Redacted as u8 => Privacy::Redacted,
+            _ => Privacy::Never,
+        }
+    }
+}
+
+impl AddressRecord {
+    fn new(address: &Address, names: &Names) -> Self {
+        Self {
+            transport: names.transport_name(address.transport).to_owned(),
+            to: address.to.to_string(),
+            correlation: address.correlation.clone(),
+        }
+    }
+
+    fn address(&self, names: &Names) -> Address {
+        Address {
+            transport: names.transport(&self.transport),
+            to: self.to.as_str().into(),
+            correlation: self.correlation.clone(),
+        }
+    }
+}
+
+/// A message, for as long as it is to be sent or kept for repetition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct MessageRecord {
+    to: AddressRecord,
+    pub payload: Payload,
+    json_len: Option<u64>,
+    code: Option<String>,
+    job: Option<String>,
+    until: Option<Until>,
+}
+
+impl MessageRecord {
+    pub fn new(message: &Message, payload: Payload, names: &Names, now: Now) -> Self {
+        Self {
+            to: AddressRecord::new(&message.to, names),
+            payload,
+            json_len: message.json_len.map(|len| len as u64),
+            code: message.code.as_deref().map(str::to_owned),
+            job: message.job.as_ref().map(|id| id.as_str().to_owned()),
+            until: message.expires_at.map(|at| Until::new(at, now)),
+        }
+    }
+
+    pub fn message(&self, payload: Bytes, names: &Names, now: Now) -> Message {
+        Message {
+            to: self.to.address(names),
+            payload,
+            json_len: self.json_len.map(|len| len as usize),
+            code: self.code.as_deref().map(Arc::from),
+            job: self.job.as_deref().and_then(|id| JobId::new(id).ok()),
+            expires_at: self.until.map(|until| until.moment(now)),
+        }
+    }
+}
+
+/// A message that is not confirmed: what the engine has to know of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RowRecord {
+    pub transport: String,
+    pub job: Option<String>,
+    pub bytes: u64,
+}
+
+/// A finished job id, and where its result is if it is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SeenRecord {
+    pub id: String,
+    pub digest: Digest,
+    pub row: Option<u64>,
+}
+
+/// A dead letter and the job itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct DeadRecord {
+    pub letter: DeadLetter,
+    pub job: JobRecord,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_with_any_bit_flipped_is_not_read() {
+        let record = SeenRecord { id: "press-4/1".into(), digest: [7; 32], row: Some(9) };
+        let written = encode(&record);
+        assert_eq!(decode::<SeenRecord>(&written).unwrap().id, record.id);
+        for bit in 0..written.len() * 8 {
+            let mut damaged = written.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode::<SeenRecord>(&damaged).is_none(), "bit {bit}");
+        }
+        for length in 0..written.len() {
+            assert!(decode::<SeenRecord>(&written[..length]).is_none(), "{length} bytes");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A scripted life of a store, and what must be in it after every transaction.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use picket::{
+    calendar::SystemCalendar,
+    config::OnFull,
+    ports::{Address, Clock, Content, Face, Message, Reply, Request, Store, Write, Written},
+    store::{Names, redb::Setup},
+};
+use picket_core::{
+    job::{Digest, Failure, JobId, Key, ModelId, Privacy, RowId, StoredJob, TransportId},
+    time::{Moment, Span},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use sha2::{Digest as _, Sha256};
+
+/// What the next process must find, in comparable form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Accepted and not finished: id → digest of the payload.
+    pub jobs: BTreeMap<String, Digest>,
+    /// Not confirmed: row → digest of the stored bytes.
+    pub rows: BTreeMap<u64, Digest>,
+    /// In the order of finishing.
+    pub seen: Vec<String>,
+    pub dead: Vec<String>,
+}
+
+/// A store's place for tests.
+pub fn setup(folder: &Path, max_bytes: usize, on_full: OnFull) -> Setup {
+    Setup {
+        folder: folder.to_owned(),
+        max_bytes,
+        on_full,
+        names: Names { models: vec!["m".into()], transports: vec!["mqtt".into()] },
+        clock: Clock::start(),
+        calendar: Box::new(SystemCalendar::new()),
+    }
+}
+
+pub fn request(id: &JobId, payload: Bytes) -> Arc<Request> {
+    let to = Address { transport: TransportId(0), to: format!("answers/{id}").into(), correlation: None };
+    Arc::new(Request {
+        ticket: None,
+        model: "m".into(),
+        id: Some(id.clone()),
+        fault: None,
+        deadline: None,
+        priority: 0,
+        privacy: None,
+        content: Content::Raw { bytes: payload, dtype: None, shape: None },
+        reply: Reply { to, face: Face::Message { outputs: false } },
+        answer_repeats: false,
+    })
+}
+
+pub fn job(key: u64, id: &JobId, payload: &Bytes) -> StoredJob {
+    StoredJob {
+        key: Key(key),
+        id: id.clone(),
+        digest: digest(payload),
+        model: Ok(ModelId(0)),
+        deadline_at: Moment::ZERO + Span::from_millis(3_600_000),
+        priority: 0,
+        privacy: Privacy::Ok,
+        attempts: 0,
+    }
+}
+
+pub fn message(id: &JobId, payload: Bytes, own: bool) -> Message {
+    let to = Address { transport: TransportId(0), to: if own { format!("answers/{id}") } else { "dead".into() }.into(), correlation: None };
+    Message { to, payload, json_len: None, code: None, job: own.then(|| id.clone()), expires_at: None }
+}
+
+pub fn digest(bytes: &[u8]) -> Digest {
+    Sha256::digest(bytes).into()
+}
+
+/// What a freshly opened store holds.
+pub fn snapshot(store: &mut dyn Store) -> Snapshot {
+    let recovered = store.recover();
+    let payload = |request: &Request| digest(request.content.parts().0);
+    Snapshot {
+        jobs: recovered.jobs.iter().map(|(job, request)| (job.id.to_string(), payload(request))).collect(),
+        rows: recovered.rows.iter().map(|row| (row.row.0, digest(&store.row(row.row).expect("a row has its message").payload))).collect(),
+        seen: recovered.seen.iter().map(|(id, _)| id.to_string()).collect(),
+        dead: store.dead().into_iter().map(|letter| letter.id).collect(),
+    }
+}
+
+/// A seeded sequence of transactions.
+pub struct Script {
+    rng: StdRng,
+    /// Sometimes a payload is large enough to become a file of its own.
+    large: bool,
+    next: u64,
+    open: Vec<(u64, JobId, Bytes)>,
+    pub expected: Snapshot,
+}
+
+impl Script {
+    pub fn new(seed: u64, large: bool) -> Self {
+        Self { rng: StdRng::seed_from_u64(seed), large, next: 0, open: Vec::new(), expected: Snapshot::default() }
+    }
+
+    fn payload(&mut self) -> Bytes {
+        let size = if self.large && self.rng.random_bool(0.4) { 70_000 } else { self.rng.random_range(1..3_000) };
+        let mut bytes = vec![0; size];
+        self.rng.fill(&mut bytes[..]);
+        bytes.into()
+    }
+
+    /// The writes of the next transaction, one to five of them.
+    pub fn next_writes(&mut self) -> Vec<Write> {
+        let mut confirmed = Vec::new();
+        let mut available = self.open.len();
+        let count = self.rng.random_range(1..=5);
+        let mut writes = Vec::new();
+        for _ in 0..count {
+            match self.rng.random_range(0..10) {
+                0..4 => {
+                    let id = JobId::new(&format!("job-{}", self.next)).unwrap();
+                    let payload = self.payload();
+                    writes.push(Write::Accept { job: job(self.next, &id, &payload), request: request(&id, payload.clone()) });
+                    self.open.push((self.next, id, payload));
+                    self.next += 1;
+                }
+                // Only a job that an earlier transaction has accepted can be finished.
+                4..7 if available > 0 => {
+                    let place = self.rng.random_range(0..available);
+                    let (key, id, payload) = self.open.remove(place);
+                    available -= 1;
+                    let result = self.payload();
+                    let dead = self.rng.random_bool(0.2).then(|| Failure::new("model/failed", "as scripted"));
+                    let mut messages = vec![message(&id, result, true)];
+                    if dead.is_some() {
+                        messages.push(message(&id, self.payload(), false));
+                    }
+                    writes.push(Write::Finish { key: Key(key), id, digest: digest(&payload), messages, dead });
+                }
+                7 => {
+                    let id = JobId::new(&format!("refused-{}", self.next)).unwrap();
+                    writes.push(Write::Refuse { key: Key(self.next), messages: vec![message(&id, self.payload(), true)] });
+                    self.next += 1;
+                }
+                _ => {
+                    let rows: Vec<u64> = self.expected.rows.keys().copied().filter(|row| !confirmed.contains(row)).collect();
+                    if let Some(row) = (!rows.is_empty()).then(|| rows[self.rng.random_range(0..rows.len())]) {
+                        confirmed.push(row);
+                        writes.push(Write::Confirm { row: RowId(row) });
+                    }
+                }
+            }
+        }
+        writes
+    }
+
+    /// Notes what a transaction has made true. All writes must have succeeded.
+    pub fn committed(&mut self, writes: &[Write], written: &[Written]) {
+        let finished: HashMap<Key, &Vec<picket::ports::NewRow>> = written
+            .iter()
+            .filter_map(|written| match written {
+                Written::Finished { key, rows } => Some((*key, rows)),
+                Written::Failed { key, why } => panic!("{key:?} failed: {why:?}"),
+                _ => None,
+            })
+            .collect();
+        for write in writes {
+            match write {
+                Write::Accept { job, request } => {
+                    self.expected.jobs.insert(job.id.to_string(), digest(request.content.parts().0));
+                }
+                Write::Finish { key, id, messages, dead, .. } => {
+                    self.expected.jobs.remove(id.as_str());
+                    self.expected.seen.push(id.to_string());
+                    if dead.is_some() {
+                        self.expected.dead.push(id.to_string());
+                    }
+                    self.add_rows(finished[key], messages);
+                }
+                Write::Refuse { key, messages } => self.add_rows(finished[key], messages),
+                Write::Confirm { row } => {
+                    self.expected.rows.remove(&row.0);
+                }
+                Write::Repeat { .. } | Write::Losses(_) => {}
+            }
+        }
+    }
+
+    fn add_rows(&mut self, rows: &[picket::ports::NewRow], messages: &[Message]) {
+        for (row, message) in rows.iter().zip(messages) {
+            self.expected.rows.insert(row.row.row.0, digest(&message.payload));
+        }
+    }
+}
+
+/// Does the store take work?
+pub fn takes_a_job(store: &mut dyn Store) -> bool {
+    let id = JobId::new("after-the-crash").unwrap();
+    let payload = Bytes::from_static(b"one more");
+    let accept = Write::Accept { job: job(u64::MAX, &id, &payload), request: request(&id, payload) };
+    let accepted = matches!(store.transact(vec![accept])[..], [Written::Accepted { .. }]);
+    let finish = Write::Finish { key: Key(u64::MAX), id: id.clone(), digest: [0; 32], messages: vec![message(&id, "r".into(), true)], dead: None };
+    accepted && matches!(store.transact(vec![finish])[..], [Written::Finished { .. }])
+}
