@@ -4,17 +4,19 @@
 //! model bytes, a [`Provider`] answers what the local model could not. None of them knows another one; `run.rs` stands
 //! between any two.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
+mod store;
+
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use picket_core::{
-    Input, OutboxRow, ProviderFault, StoreFault,
-    job::{AckTicket, Digest, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, StoredJob, TransportId},
+    Input, ProviderFault,
+    job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, TransportId},
     time::{Moment, Span},
 };
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub use self::store::{Attempts, DeadLetter, Losses, NewRow, Recovered, Store, Write, Written};
 use crate::tensor::{Dtype, Tensor};
 
 /// What the run loop hears.
@@ -171,119 +173,6 @@ pub enum Announcement {
     /// Retained: counters of everything that was ever dropped.
     Loss(serde_json::Value),
     Event(serde_json::Value),
-}
-
-// === Store ===
-
-/// One change of the store. What is listed together in [`Store::transact`] becomes durable together, each entry whole or
-/// not at all.
-#[derive(Clone, Debug)]
-pub enum Write {
-    /// Job row and seen row (I1).
-    Accept { job: StoredJob, request: Arc<Request> },
-    /// Result rows, kept result, job done: one transaction (I2). A job that failed goes to the dead letters.
-    Finish { key: Key, id: JobId, digest: Digest, messages: Vec<Message>, dead: Option<Failure> },
-    /// Rows for a job that was never accepted.
-    Refuse { key: Key, messages: Vec<Message> },
-    /// The kept result of `id` once more, to another address.
-    Repeat { key: Key, id: JobId, to: Address },
-    /// An outbox row goes (I3).
-    Confirm { row: RowId },
-    /// What was ever dropped, by reason, across restarts.
-    Losses(Losses),
-}
-
-/// Counters of everything that was ever dropped, by reason.
-pub type Losses = BTreeMap<String, u64>;
-
-/// One dead letter: a job that was accepted and got an error.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    /// Number in the list; `picket dead` names it so.
-    pub number: u64,
-    pub id: String,
-    pub model: String,
-    pub code: String,
-    pub message: String,
-    /// How often a process died while it ran this job.
-    pub attempts: u32,
-    /// SHA-256 of what makes the job the same job, in hex.
-    pub digest: String,
-    /// Seconds since 1970, by the wall clock.
-    pub since: u64,
-    /// Bytes of the input.
-    pub bytes: u64,
-}
-
-/// What became of one [`Write`], in the order of the writes.
-#[derive(Clone, Debug)]
-pub enum Written {
-    Accepted { key: Key },
-    Finished { key: Key, rows: Vec<NewRow> },
-    Repeated { key: Key, rows: Vec<NewRow> },
-    NothingToRepeat { key: Key },
-    /// Nothing to tell.
-    Done,
-    Failed { key: Key, why: StoreFault },
-    /// A write without a key failed; to be tried again.
-    Again(Write),
-    /// Rows that had to go for this batch's jobs (`on_full = "drop-oldest"`).
-    Evicted { rows: Vec<RowId> },
-}
-
-/// A row as the store has just written it.
-#[derive(Clone, Debug)]
-pub struct NewRow {
-    pub row: OutboxRow,
-    pub message: Arc<Message>,
-}
-
-/// What a store held when it was opened.
-#[derive(Debug, Default)]
-pub struct Recovered {
-    pub jobs: Vec<(StoredJob, Arc<Request>)>,
-    pub rows: Vec<OutboxRow>,
-    pub seen: Vec<(JobId, Digest)>,
-    pub losses: Losses,
-    /// Where the file went that could not be read any more.
-    pub moved_aside: Option<std::path::PathBuf>,
-}
-
-/// Jobs, results, outbox. Called from one place only.
-pub trait Store: Send {
-    /// What an earlier process left. To be called once, before anything else.
-    fn recover(&mut self) -> Recovered;
-
-    /// Makes all of it durable before it returns. The answers come in the order of the writes, evictions besides.
-    fn transact(&mut self, writes: Vec<Write>) -> Vec<Written>;
-
-    /// The stored bytes of a row.
-    fn row(&mut self, row: RowId) -> Option<Arc<Message>>;
-
-    /// Payload bytes of jobs and rows.
-    fn bytes(&self) -> usize;
-
-    /// Do transactions wait for a disk? Such a store gets a thread of its own.
-    fn waits(&self) -> bool;
-
-    /// Why it cannot go on: nothing is durable any more, and the process has to end.
-    fn broken(&self) -> Option<String> {
-        None
-    }
-
-    /// The dead letters, oldest first.
-    fn dead(&mut self) -> Vec<DeadLetter>;
-
-    /// Takes a dead letter out of the list: to be run again, or to be forgotten.
-    fn take_dead(&mut self, number: u64) -> Option<(DeadLetter, Arc<Request>)>;
-}
-
-/// Where the next process can look up what this one was doing when it died.
-pub trait Attempts: Send + Sync {
-    /// This worker begins with that job …
-    fn begin(&self, worker: usize, id: &JobId);
-    /// … and has survived it.
-    fn end(&self, worker: usize);
 }
 
 // === Inference ===

@@ -120,11 +120,14 @@ fn image(start: &[u8], ops: &[Op], point: usize, luck: Luck, rng: &mut StdRng) -
 
 fn open(folder: &std::path::Path, disk: &Recorder) -> Result<RedbStore, String> {
     let disk = disk.clone();
-    let opener = move |builder: &Builder| -> Result<Database, DatabaseError> { builder.create_with_backend(disk.clone()) };
-    RedbStore::open_with(setup(folder, 64 << 20, OnFull::Reject), Box::new(opener), &[]).map_err(|refusal| match refusal {
-        Refusal::Corrupt(_, why) => format!("corrupt: {why}"),
-        Refusal::Other(error) => error.to_string(),
-    })
+    let opener =
+        move |builder: &Builder| -> Result<Database, DatabaseError> { builder.create_with_backend(disk.clone()) };
+    RedbStore::open_with(setup(folder, 64 << 20, OnFull::Reject), Box::new(opener), &[]).map_err(
+        |refusal| match refusal {
+            Refusal::Corrupt(_, why) => format!("corrupt: {why}"),
+            Refusal::Other(error) => error.to_string(),
+        },
+    )
 }
 
 #[test]
@@ -179,7 +182,8 @@ fn after_a_power_cut_at_any_point_the_store_holds_exactly_what_was_committed() {
             if rng.random_bool(0.3) {
                 let second = rng.random_range(0..=recovery.len());
                 let bytes = image(&bytes, &recovery, second, Luck::Some, &mut rng);
-                let mut store = open(folder.path(), &Recorder::holding(bytes)).unwrap_or_else(|why| panic!("{context}, again after {second}: {why}"));
+                let mut store = open(folder.path(), &Recorder::holding(bytes))
+                    .unwrap_or_else(|why| panic!("{context}, again after {second}: {why}"));
                 assert_eq!(snapshot(&mut store), found, "{context}, again after {second}");
                 second_crashes += 1;
             }

@@ -74,7 +74,11 @@ pub fn job(key: u64, id: &JobId, payload: &Bytes) -> StoredJob {
 }
 
 pub fn message(id: &JobId, payload: Bytes, own: bool) -> Message {
-    let to = Address { transport: TransportId(0), to: if own { format!("answers/{id}") } else { "dead".into() }.into(), correlation: None };
+    let to = Address {
+        transport: TransportId(0),
+        to: if own { format!("answers/{id}") } else { "dead".into() }.into(),
+        correlation: None,
+    };
     Message { to, payload, json_len: None, code: None, job: own.then(|| id.clone()), expires_at: None }
 }
 
@@ -88,7 +92,11 @@ pub fn snapshot(store: &mut dyn Store) -> Snapshot {
     let payload = |request: &Request| digest(request.content.parts().0);
     Snapshot {
         jobs: recovered.jobs.iter().map(|(job, request)| (job.id.to_string(), payload(request))).collect(),
-        rows: recovered.rows.iter().map(|row| (row.row.0, digest(&store.row(row.row).expect("a row has its message").payload))).collect(),
+        rows: recovered
+            .rows
+            .iter()
+            .map(|row| (row.row.0, digest(&store.row(row.row).expect("a row has its message").payload)))
+            .collect(),
         seen: recovered.seen.iter().map(|(id, _)| id.to_string()).collect(),
         dead: store.dead().into_iter().map(|letter| letter.id).collect(),
     }
@@ -127,7 +135,10 @@ impl Script {
                 0..4 => {
                     let id = JobId::new(&format!("job-{}", self.next)).unwrap();
                     let payload = self.payload();
-                    writes.push(Write::Accept { job: job(self.next, &id, &payload), request: request(&id, payload.clone()) });
+                    writes.push(Write::Accept {
+                        job: job(self.next, &id, &payload),
+                        request: request(&id, payload.clone()),
+                    });
                     self.open.push((self.next, id, payload));
                     self.next += 1;
                 }
@@ -146,11 +157,15 @@ impl Script {
                 }
                 7 => {
                     let id = JobId::new(&format!("refused-{}", self.next)).unwrap();
-                    writes.push(Write::Refuse { key: Key(self.next), messages: vec![message(&id, self.payload(), true)] });
+                    writes.push(Write::Refuse {
+                        key: Key(self.next),
+                        messages: vec![message(&id, self.payload(), true)],
+                    });
                     self.next += 1;
                 }
                 _ => {
-                    let rows: Vec<u64> = self.expected.rows.keys().copied().filter(|row| !confirmed.contains(row)).collect();
+                    let rows: Vec<u64> =
+                        self.expected.rows.keys().copied().filter(|row| !confirmed.contains(row)).collect();
                     if let Some(row) = (!rows.is_empty()).then(|| rows[self.rng.random_range(0..rows.len())]) {
                         confirmed.push(row);
                         writes.push(Write::Confirm { row: RowId(row) });
@@ -206,6 +221,12 @@ pub fn takes_a_job(store: &mut dyn Store) -> bool {
     let payload = Bytes::from_static(b"one more");
     let accept = Write::Accept { job: job(u64::MAX, &id, &payload), request: request(&id, payload) };
     let accepted = matches!(store.transact(vec![accept])[..], [Written::Accepted { .. }]);
-    let finish = Write::Finish { key: Key(u64::MAX), id: id.clone(), digest: [0; 32], messages: vec![message(&id, "r".into(), true)], dead: None };
+    let finish = Write::Finish {
+        key: Key(u64::MAX),
+        id: id.clone(),
+        digest: [0; 32],
+        messages: vec![message(&id, "r".into(), true)],
+        dead: None,
+    };
     accepted && matches!(store.transact(vec![finish])[..], [Written::Finished { .. }])
 }

@@ -1,7 +1,9 @@
 //! The parts in their places, and how each action is performed.
 
 mod about;
+mod asking;
 mod messages;
+mod storing;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,11 +11,10 @@ use std::{
 };
 
 use picket_core::{
-    Action, Input, OutboxRow, Outcome,
+    Action, Input, Outcome,
     engine::Engine,
     escalation::decide::Observation,
-    job::{Arrival, Digest, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, StoredJob, TransportId},
-    limits,
+    job::{Arrival, Digest, Failure, JobId, Key, ModelId, Privacy, RowId, StoredJob},
     time::{Moment, Span},
 };
 use sha2::{Digest as _, Sha256};
@@ -21,13 +22,8 @@ use tokio::sync::mpsc;
 
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
-    inference::served::Served,
-    pipeline,
-    ports::{
-        Clock, Content, Event, Face, Inferred, Losses, Message, NewRow, Question, Recovered, Request, Upstream, Write,
-        Written,
-    },
-    store::desk::{Desk, Done},
+    ports::{Clock, Content, Event, Face, Inferred, Losses, Message, Request, Upstream, Write},
+    store::desk::Desk,
     telemetry::Telemetry,
 };
 
@@ -106,35 +102,6 @@ impl House {
         };
         house.recover(recovered);
         Ok((house, parts.events))
-    }
-
-    /// Takes up what an earlier process has left.
-    fn recover(&mut self, recovered: Recovered) {
-        let Recovered { jobs, rows, seen, losses, moved_aside } = recovered;
-        if !jobs.is_empty() || !rows.is_empty() {
-            tracing::info!(jobs = jobs.len(), results = rows.len(), "the store still holds work");
-        }
-        if let Some(file) = moved_aside {
-            let event = serde_json::json!({ "event": "store-corrupt", "code": "store/corrupt", "moved_to": file });
-            self.announce(&crate::ports::Announcement::Event(event));
-        }
-        self.losses_before = losses;
-        let mut stored = Vec::with_capacity(jobs.len());
-        for (job, request) in jobs {
-            self.next_key = self.next_key.max(job.key.0 + 1);
-            let cargo = Cargo {
-                request,
-                id: job.id.clone(),
-                digest: job.digest,
-                model: job.model.as_ref().ok().copied(),
-                outputs: Vec::new(),
-                scores: None,
-                upstream: None,
-            };
-            self.cargo.insert(job.key, cargo);
-            stored.push(job);
-        }
-        self.hear_core(Input::Recovered { jobs: stored, rows, seen });
     }
 
     pub fn next_deadline(&self) -> Option<std::time::Instant> {
@@ -240,15 +207,7 @@ impl House {
             answer_repeats: request.answer_repeats,
             again,
         };
-        let cargo = Cargo {
-            request,
-            id,
-            digest,
-            model: model.ok(),
-            outputs: Vec::new(),
-            scores: None,
-            upstream: None,
-        };
+        let cargo = Cargo { request, id, digest, model: model.ok(), outputs: Vec::new(), scores: None, upstream: None };
         self.cargo.insert(key, cargo);
         self.hear_core(Input::Arrived(arrival));
     }
@@ -292,74 +251,6 @@ impl House {
         }
         self.telemetry.gauge(&self.engine.tally(), self.engine.outbox_rows(), self.store_bytes);
         self.announce_losses();
-    }
-
-    /// A batch came back from the store.
-    fn stored(&mut self, done: Done) {
-        self.store_bytes = done.bytes;
-        if done.broken.is_some() {
-            self.broken = done.broken;
-        }
-        for written in done.written {
-            if let Some(input) = self.as_input(written) {
-                self.follow_ups.push_back(input);
-            }
-        }
-        for ((transport, row, epoch), message) in done.fetched {
-            self.deliver(transport, row, epoch, message);
-        }
-        for request in done.retried {
-            self.hear_job(request, true);
-        }
-    }
-
-    fn as_input(&mut self, written: Written) -> Option<Input> {
-        Some(match written {
-            Written::Accepted { key } => Input::Accepted { key },
-            Written::Finished { key, rows } => Input::Finished { key, rows: self.keep_fresh(rows) },
-            Written::Repeated { key, rows } => Input::Repeated { key, rows: self.keep_fresh(rows) },
-            Written::NothingToRepeat { key } => Input::NothingToRepeat { key },
-            Written::Failed { key, why } => Input::StoreFailed { key, why },
-            Written::Evicted { rows } => {
-                rows.iter().for_each(|row| self.drop_fresh(*row));
-                Input::Evicted { rows }
-            }
-            Written::Again(write) => {
-                self.desk.write(write, self.clock.now());
-                return None;
-            }
-            Written::Done => return None,
-        })
-    }
-
-    fn keep_fresh(&mut self, rows: Vec<NewRow>) -> Vec<OutboxRow> {
-        rows.into_iter()
-            .map(|NewRow { row, message }| {
-                let size = message.payload.len();
-                if self.fresh_bytes + size <= limits::FRESH_RESULT_BYTES {
-                    self.fresh_bytes += size;
-                    self.fresh.insert(row.row, message);
-                }
-                row
-            })
-            .collect()
-    }
-
-    fn drop_fresh(&mut self, row: RowId) {
-        if let Some(message) = self.fresh.remove(&row) {
-            self.fresh_bytes -= message.payload.len();
-        }
-    }
-
-    fn deliver(&mut self, transport: TransportId, row: RowId, epoch: Epoch, message: Option<Arc<Message>>) {
-        match (message, self.transports.get_mut(transport.0)) {
-            (Some(message), Some(slot)) => slot.transport.deliver(row, epoch, message),
-            _ => self.follow_ups.push_back(Input::Undeliverable { transport, row, epoch }),
-        }
-    }
-
-    fn write(&mut self, write: Write) {
-        self.desk.write(write, self.clock.now());
     }
 
     fn perform_all(&mut self) {
@@ -452,21 +343,6 @@ impl House {
         }
     }
 
-    fn ask(&self, key: Key, model: ModelId, provider: ProviderId, timeout: Span) {
-        let (Some(cargo), Ok((served, _))) = (self.cargo.get(&key), &self.models[model.0].state) else { return };
-        let (served, request, id) = (served.clone(), cargo.request.clone(), cargo.id.clone());
-        let (asked, inbox) = (self.providers[provider.0].provider.clone(), self.inbox.clone());
-        tokio::spawn(async move {
-            let start = std::time::Instant::now();
-            let result = match question(served, request, id, timeout).await {
-                Ok(question) => asked.ask(question).await,
-                Err(failure) => Err((picket_core::ProviderFault::BadAnswer, failure.to_string())),
-            };
-            let took = Span::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
-            let _ = inbox.send(Event::Upstream { key, provider, timeout, took, result }).await;
-        });
-    }
-
     fn finish(&mut self, key: Key, outcome: &Outcome) {
         let Some(cargo) = self.cargo.get(&key) else { return };
         let (messages, dead) = match outcome {
@@ -476,16 +352,6 @@ impl House {
         let (id, digest) = (cargo.id.clone(), cargo.digest);
         self.write(Write::Finish { key, id, digest, messages, dead });
     }
-}
-
-/// The job's inputs, decoded once more: escalations are rare, and keeping every input decoded would cost memory.
-async fn question(served: Arc<Served>, request: Arc<Request>, id: JobId, timeout: Span) -> Result<Question, Failure> {
-    let labels = served.bundle.labels.clone();
-    let decode = move || pipeline::decode(&request.content, &served.signature.inputs);
-    let inputs = tokio::task::spawn_blocking(decode)
-        .await
-        .map_err(|_| Failure::new("input/undecodable", "decoding for the provider failed"))??;
-    Ok(Question { id, inputs, labels, timeout })
 }
 
 /// What makes two arrivals the same job: model, form of the answer, and content.

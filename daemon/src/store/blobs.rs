@@ -83,7 +83,11 @@ impl Blobs {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let known = path.extension().is_none()
-                && path.file_name().and_then(|name| name.to_str()).and_then(parse).is_some_and(|id| self.uses.contains_key(&id));
+                && path
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .and_then(parse)
+                    .is_some_and(|id| self.uses.contains_key(&id));
             if !known {
                 fs::remove_file(path)?;
             }

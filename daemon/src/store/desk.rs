@@ -21,7 +21,11 @@ pub type Fetch = (TransportId, RowId, Epoch);
 pub enum Errand {
     ListDead(tokio::sync::oneshot::Sender<Vec<DeadLetter>>),
     /// Run the job again, or forget it. Answers with the letter, if there is one of that number.
-    TakeDead { number: u64, retry: bool, answer: tokio::sync::oneshot::Sender<Option<DeadLetter>> },
+    TakeDead {
+        number: u64,
+        retry: bool,
+        answer: tokio::sync::oneshot::Sender<Option<DeadLetter>>,
+    },
 }
 
 #[derive(Default)]
@@ -45,6 +49,9 @@ pub struct Done {
     pub broken: Option<String>,
 }
 
+/// Batches at the store at a time.
+const BATCHES: usize = 1;
+
 enum Place {
     /// A store that never waits.
     Here(Box<dyn Store>),
@@ -67,9 +74,10 @@ impl Desk {
     /// The system gives no thread.
     pub fn open(store: Box<dyn Store>, inbox: &Inbox) -> std::io::Result<Self> {
         let place = if store.waits() {
-            let (to, batches) = mpsc::sync_channel(1);
+            let (to, batches) = mpsc::sync_channel(BATCHES);
             let inbox = inbox.clone();
-            let thread = thread::Builder::new().name("store".to_owned()).spawn(move || serve(store, &batches, &inbox))?;
+            let thread =
+                thread::Builder::new().name("store".to_owned()).spawn(move || serve(store, &batches, &inbox))?;
             Place::Away { to: Some(to), thread: Some(thread) }
         } else {
             Place::Here(store)

@@ -144,10 +144,9 @@ impl JobRecord {
         };
         let face = match &request.reply.face {
             Face::Message { outputs } => FaceRecord::Message { outputs: *outputs },
-            Face::Oip { outputs } => FaceRecord::Oip {
-                binary_by_default: outputs.binary_by_default,
-                requested: outputs.requested.clone(),
-            },
+            Face::Oip { outputs } => {
+                FaceRecord::Oip { binary_by_default: outputs.binary_by_default, requested: outputs.requested.clone() }
+            }
         };
         Ok(Self {
             id: job.id.as_str().to_owned(),

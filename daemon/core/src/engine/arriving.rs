@@ -86,7 +86,9 @@ impl Engine {
                     Failure::new("job/id-reused", format!("job id {} came before with other content", arrival.id));
                 self.refuse(now, arrival, failure, out);
             }
-            Some(known) if arrival.again && matches!(known.progress, Progress::Done { .. }) => self.admit(now, arrival, out),
+            Some(known) if arrival.again && matches!(known.progress, Progress::Done { .. }) => {
+                self.admit(now, arrival, out)
+            }
             Some(known) => self.duplicate(now, arrival, known.progress, out),
             None => self.admit(now, arrival, out),
         }

@@ -1,0 +1,317 @@
+//! One transaction: what each write changes in the tables.
+
+use ::redb::{ReadableTable, Table, WriteTransaction};
+use bytes::Bytes;
+use picket_core::{
+    OutboxRow, StoreFault,
+    job::{Failure, JobId, Key, RowId, StoredJob},
+    limits,
+};
+
+use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, OpenJob, SEEN, Setup, trouble::Trouble};
+use crate::{
+    config::OnFull,
+    ports::{DeadLetter, Message, NewRow, Request, Write, Written},
+    store::{
+        blobs::{BlobId, Blobs, hex},
+        records::{DeadRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, decode, encode},
+    },
+};
+use std::sync::Arc;
+
+/// One transaction under way: the tables, and what will be true once it is durable.
+pub(super) struct Batch<'t> {
+    jobs: Table<'t, u64, &'static [u8]>,
+    messages: Table<'t, u64, &'static [u8]>,
+    outbox: Table<'t, u64, &'static [u8]>,
+    seen: Table<'t, u64, &'static [u8]>,
+    dead: Table<'t, u64, &'static [u8]>,
+    meta: Table<'t, &'static str, &'static [u8]>,
+    setup: &'t Setup,
+    blobs: &'t Blobs,
+    index: &'t Index,
+    change: Change,
+    now: Now,
+    draining: bool,
+}
+
+/// What becomes true when the transaction is durable.
+pub(super) struct Change {
+    pub next_job: u64,
+    pub next_row: u64,
+    pub first_seen: u64,
+    pub next_seen: u64,
+    pub first_dead: u64,
+    pub next_dead: u64,
+    pub bytes: u64,
+    pub opened: Vec<(Key, OpenJob)>,
+    pub finished: Vec<Key>,
+    pub kept: Vec<(RowId, JobId, u64)>,
+    /// So many of the oldest kept results go.
+    pub forgotten: usize,
+    pub evicted: Vec<RowId>,
+    pub adopted: Vec<BlobId>,
+    pub abandoned: Vec<BlobId>,
+}
+
+impl Change {
+    const fn new(index: &Index) -> Self {
+        Self {
+            next_job: index.next_job,
+            next_row: index.next_row,
+            first_seen: index.first_seen,
+            next_seen: index.next_seen,
+            first_dead: index.first_dead,
+            next_dead: index.next_dead,
+            bytes: index.bytes,
+            opened: Vec::new(),
+            finished: Vec::new(),
+            kept: Vec::new(),
+            forgotten: 0,
+            evicted: Vec::new(),
+            adopted: Vec::new(),
+            abandoned: Vec::new(),
+        }
+    }
+}
+
+impl<'t> Batch<'t> {
+    pub fn open(
+        transaction: &'t WriteTransaction,
+        setup: &'t Setup,
+        blobs: &'t Blobs,
+        index: &'t Index,
+        now: Now,
+        draining: bool,
+    ) -> Result<Self, Trouble> {
+        Ok(Self {
+            jobs: transaction.open_table(JOBS)?,
+            messages: transaction.open_table(MESSAGES)?,
+            outbox: transaction.open_table(OUTBOX)?,
+            seen: transaction.open_table(SEEN)?,
+            dead: transaction.open_table(DEAD)?,
+            meta: transaction.open_table(META)?,
+            setup,
+            blobs,
+            index,
+            change: Change::new(index),
+            now,
+            draining,
+        })
+    }
+
+    /// Lets go of the tables.
+    pub fn close(self) -> Change {
+        self.change
+    }
+
+    pub fn write(&mut self, write: &Write) -> Result<Written, Trouble> {
+        match write {
+            Write::Accept { job, request } => self.accept(job, request),
+            Write::Finish { key, id, digest, messages, dead } => self.finish(*key, id, digest, messages, dead.as_ref()),
+            Write::Refuse { key, messages } => {
+                let size = messages.iter().map(|message| message.payload.len() as u64).sum();
+                if self.draining || !self.make_room(size)? {
+                    return Ok(Written::Failed { key: *key, why: StoreFault::Full });
+                }
+                Ok(Written::Finished { key: *key, rows: self.insert_rows(messages)? })
+            }
+            Write::Repeat { key, id, to } => {
+                let Some(row) = self.index.kept_rows.get(id) else { return Ok(Written::NothingToRepeat { key: *key }) };
+                let Some(record) = self.messages.get(row.0)?.and_then(|value| decode::<MessageRecord>(value.value()))
+                else {
+                    return Ok(Written::NothingToRepeat { key: *key });
+                };
+                let payload = match &record.payload {
+                    Payload::Inline(bytes) => bytes.clone(),
+                    Payload::Blob(id) => self.blobs.get(id)?,
+                };
+                let again = Message { to: to.clone(), ..record.message(payload, &self.setup.names, self.now) };
+                Ok(Written::Repeated { key: *key, rows: self.insert_rows(&[again])? })
+            }
+            Write::Confirm { row } => {
+                self.remove_row(*row)?;
+                Ok(Written::Done)
+            }
+            Write::Losses(losses) => {
+                self.meta.insert(LOSSES, encode(losses).as_slice())?;
+                Ok(Written::Done)
+            }
+        }
+    }
+
+    fn accept(&mut self, job: &StoredJob, request: &Request) -> Result<Written, Trouble> {
+        let bytes = request_bytes(request);
+        if self.draining || !self.make_room(bytes)? {
+            return Ok(Written::Failed { key: job.key, why: StoreFault::Full });
+        }
+        let (setup, now) = (self.setup, self.now);
+        let record = JobRecord::new(job, request, &setup.names, now, bytes, |payload| self.store_payload(payload))?;
+        let number = self.change.next_job;
+        self.change.next_job += 1;
+        self.jobs.insert(number, encode(&record).as_slice())?;
+        self.change.bytes += bytes;
+        self.change.opened.push((job.key, OpenJob { number, bytes }));
+        Ok(Written::Accepted { key: job.key })
+    }
+
+    /// A result replaces its job, so that a full store can still drain.
+    fn finish(
+        &mut self,
+        key: Key,
+        id: &JobId,
+        digest: &[u8; 32],
+        messages: &[Message],
+        dead: Option<&Failure>,
+    ) -> Result<Written, Trouble> {
+        if let Some(job) = self.index.jobs.get(&key) {
+            let removed = self.jobs.remove(job.number)?.and_then(|value| decode::<JobRecord>(value.value()));
+            self.change.bytes = self.change.bytes.saturating_sub(job.bytes);
+            self.change.finished.push(key);
+            match (removed, dead) {
+                (Some(record), Some(failure)) if !self.draining => self.bury(record, failure)?,
+                (Some(record), _) => {
+                    self.change.abandoned.extend(record.content.payloads().filter_map(Payload::blob));
+                }
+                (None, _) => {}
+            }
+        }
+        let rows = self.insert_rows(messages)?;
+        let own = rows.iter().find(|row| row.row.job.is_some());
+        let seen = SeenRecord { id: id.as_str().to_owned(), digest: *digest, row: own.map(|row| row.row.row.0) };
+        let number = self.change.next_seen;
+        self.change.next_seen += 1;
+        self.seen.insert(number, encode(&seen).as_slice())?;
+        while self.change.next_seen - self.change.first_seen > limits::SEEN_IDS as u64 {
+            self.seen.remove(self.change.first_seen)?;
+            self.change.first_seen += 1;
+        }
+        if let Some(own) = own {
+            self.change.kept.push((own.row.row, id.clone(), own.message.payload.len() as u64));
+        }
+        Ok(Written::Finished { key, rows })
+    }
+
+    fn bury(&mut self, job: JobRecord, failure: &Failure) -> Result<(), Trouble> {
+        let number = self.change.next_dead;
+        self.change.next_dead += 1;
+        let letter = DeadLetter {
+            number,
+            id: job.id.clone(),
+            model: job.model.clone(),
+            code: failure.code.to_owned(),
+            message: failure.message.clone(),
+            attempts: job.attempts,
+            digest: hex(&job.digest),
+            since: self.now.stamp.wall / 1_000_000,
+            bytes: job.bytes,
+        };
+        self.dead.insert(number, encode(&DeadRecord { letter, job }).as_slice())?;
+        while self.change.next_dead - self.change.first_dead > limits::DEAD_LETTERS as u64 {
+            let removed = self.dead.remove(self.change.first_dead)?;
+            if let Some(record) = removed.and_then(|value| decode::<DeadRecord>(value.value())) {
+                self.change.abandoned.extend(record.job.content.payloads().filter_map(Payload::blob));
+            }
+            self.change.first_dead += 1;
+        }
+        Ok(())
+    }
+
+    fn insert_rows(&mut self, messages: &[Message]) -> Result<Vec<NewRow>, Trouble> {
+        messages
+            .iter()
+            .map(|message| {
+                let row = RowId(self.change.next_row);
+                self.change.next_row += 1;
+                let payload = self.store_payload(&message.payload)?;
+                let record = MessageRecord::new(message, payload, &self.setup.names, self.now);
+                self.messages.insert(row.0, encode(&record).as_slice())?;
+                let bytes = message.payload.len() as u64;
+                let waiting = RowRecord {
+                    transport: self.setup.names.transport_name(message.to.transport).to_owned(),
+                    job: message.job.as_ref().map(|id| id.as_str().to_owned()),
+                    bytes,
+                };
+                self.outbox.insert(row.0, encode(&waiting).as_slice())?;
+                self.change.bytes += bytes;
+                let described = OutboxRow { row, transport: message.to.transport, job: message.job.clone() };
+                Ok(NewRow { row: described, message: Arc::new(message.clone()) })
+            })
+            .collect()
+    }
+
+    /// Takes a row out of the outbox. Its message stays while it is kept for repetition.
+    fn remove_row(&mut self, row: RowId) -> Result<(), Trouble> {
+        let Some(record) = self.outbox.remove(row.0)?.map(|value| decode::<RowRecord>(value.value())) else {
+            return Ok(());
+        };
+        self.change.bytes = self.change.bytes.saturating_sub(record.as_ref().map_or(0, |record| record.bytes));
+        let job = record.and_then(|record| record.job).and_then(|id| JobId::new(&id).ok());
+        let kept = job.is_some_and(|id| {
+            self.index.kept_rows.get(&id) == Some(&row) || self.change.kept.iter().any(|(kept, ..)| *kept == row)
+        });
+        if !kept {
+            self.remove_message(row)?;
+        }
+        Ok(())
+    }
+
+    fn remove_message(&mut self, row: RowId) -> Result<(), Trouble> {
+        let removed = self.messages.remove(row.0)?.and_then(|value| decode::<MessageRecord>(value.value()));
+        self.change.abandoned.extend(removed.and_then(|record| record.payload.blob()));
+        Ok(())
+    }
+
+    /// Forgets the oldest kept results until the rest is within its limits.
+    pub fn evict_kept(&mut self) -> Result<(), Trouble> {
+        let all = || self.index.kept.iter().chain(&self.change.kept);
+        let mut count = all().count();
+        let mut bytes = self.index.kept_bytes + self.change.kept.iter().map(|(.., bytes)| bytes).sum::<u64>();
+        let mut gone = Vec::new();
+        for (row, _, size) in all() {
+            if count <= limits::KEPT_RESULTS && bytes <= limits::KEPT_RESULT_BYTES as u64 {
+                break;
+            }
+            (count, bytes) = (count - 1, bytes - size);
+            gone.push(*row);
+        }
+        self.change.forgotten = gone.len();
+        for row in gone {
+            if self.outbox.get(row.0)?.is_none() {
+                self.remove_message(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Is there room for so much more? Where the owner wants it, the oldest rows make some.
+    fn make_room(&mut self, bytes: u64) -> Result<bool, Trouble> {
+        let max = self.setup.max_bytes as u64;
+        if bytes > max {
+            return Ok(false);
+        }
+        while self.change.bytes + bytes > max {
+            if self.setup.on_full != OnFull::DropOldest {
+                return Ok(false);
+            }
+            let Some(row) = self.outbox.first()?.map(|(row, _)| RowId(row.value())) else { return Ok(false) };
+            self.remove_row(row)?;
+            self.change.evicted.push(row);
+        }
+        Ok(true)
+    }
+
+    fn store_payload(&mut self, payload: &Bytes) -> Result<Payload, Trouble> {
+        if payload.len() < limits::BLOB_BYTES {
+            return Ok(Payload::Inline(payload.clone()));
+        }
+        let id = self.blobs.put(payload)?;
+        self.change.adopted.push(id);
+        Ok(Payload::Blob(id))
+    }
+}
+
+fn request_bytes(request: &Request) -> u64 {
+    let (first, second) = request.content.parts();
+    (first.len() + second.map_or(0, Bytes::len)) as u64
+}

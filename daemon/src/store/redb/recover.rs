@@ -1,0 +1,199 @@
+//! What an earlier process left, read once at the start.
+
+use std::sync::Arc;
+
+use ::redb::{ReadableTable, Table, WriteTransaction};
+use picket_core::{
+    OutboxRow,
+    job::{JobId, Key, RowId},
+};
+
+use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, RedbStore, SEEN, trouble::Trouble};
+use crate::{
+    ports::Recovered,
+    store::{
+        attempts::mark,
+        records::{DeadRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, decode, encode},
+    },
+};
+
+type Rows<'t> = Table<'t, u64, &'static [u8]>;
+
+/// What has been read so far.
+struct Reading<'t> {
+    transaction: &'t WriteTransaction,
+    now: Now,
+    index: Index,
+    recovered: Recovered,
+    /// Records whose checksum is wrong. They go, and are counted.
+    damaged: u64,
+}
+
+impl RedbStore {
+    pub(super) fn read_all(&mut self) -> Result<Recovered, Trouble> {
+        let now = self.now();
+        let transaction = self.begin()?;
+        let recovered = Recovered { moved_aside: self.moved_aside.take(), ..Recovered::default() };
+        let mut reading = Reading { transaction: &transaction, now, index: Index::default(), recovered, damaged: 0 };
+        self.read_jobs(&mut reading)?;
+        self.read_outbox(&mut reading)?;
+        read_seen(&mut reading)?;
+        self.read_messages(&mut reading)?;
+        self.read_dead(&mut reading)?;
+        count_losses(&mut reading)?;
+        let Reading { index, recovered, .. } = reading;
+        // Also makes a sync before anything that was found is trusted: it may not have been on the disk yet.
+        transaction.commit()?;
+        self.index = index;
+        self.suspects.clear();
+        let _ = self.attempts.clear();
+        if let Err(error) = self.blobs.sweep() {
+            tracing::warn!(%error, "orphaned payload files stay");
+        }
+        Ok(recovered)
+    }
+
+    /// Accepted jobs. Those that a process had in hand at its end have had one more attempt.
+    fn read_jobs(&mut self, reading: &mut Reading<'_>) -> Result<(), Trouble> {
+        let mut jobs = reading.transaction.open_table(JOBS)?;
+        let (mut bad, mut marked) = (Vec::new(), Vec::new());
+        for entry in jobs.iter()? {
+            let (number, value) = entry?;
+            let number = number.value();
+            reading.index.next_job = number + 1;
+            let key = Key(reading.recovered.jobs.len() as u64);
+            let read = decode::<JobRecord>(value.value()).and_then(|mut record| {
+                let id = JobId::new(&record.id).ok()?;
+                if self.suspects.contains(&mark(&id)) {
+                    record.attempts += 1;
+                    marked.push((number, encode(&record)));
+                }
+                let request = record.request(&self.setup.names, |payload| self.payload(payload))?;
+                Some((record.stored(key, &self.setup.names, reading.now)?, Arc::new(request), record))
+            });
+            let Some((job, request, record)) = read else {
+                bad.push(number);
+                continue;
+            };
+            record.content.payloads().filter_map(Payload::blob).for_each(|id| self.blobs.adopt(id));
+            reading.index.open(key, number, record.bytes);
+            reading.recovered.jobs.push((job, request));
+        }
+        for (number, record) in &marked {
+            jobs.insert(number, record.as_slice())?;
+        }
+        reading.remove(&mut jobs, &bad)
+    }
+
+    /// Rows that are not confirmed.
+    fn read_outbox(&self, reading: &mut Reading<'_>) -> Result<(), Trouble> {
+        let mut outbox = reading.transaction.open_table(OUTBOX)?;
+        let mut bad = Vec::new();
+        for entry in outbox.iter()? {
+            let (row, value) = entry?;
+            let row = row.value();
+            reading.index.next_row = row + 1;
+            let Some(record) = decode::<RowRecord>(value.value()) else {
+                bad.push(row);
+                continue;
+            };
+            reading.index.bytes += record.bytes;
+            reading.recovered.rows.push(OutboxRow {
+                row: RowId(row),
+                transport: self.setup.names.transport(&record.transport),
+                job: record.job.as_deref().and_then(|id| JobId::new(id).ok()),
+            });
+        }
+        reading.remove(&mut outbox, &bad)
+    }
+
+    /// The messages behind the rows, and those kept for repetition.
+    fn read_messages(&mut self, reading: &mut Reading<'_>) -> Result<(), Trouble> {
+        let mut messages = reading.transaction.open_table(MESSAGES)?;
+        let mut bad = Vec::new();
+        for entry in messages.iter()? {
+            let (row, value) = entry?;
+            reading.index.next_row = reading.index.next_row.max(row.value() + 1);
+            match decode::<MessageRecord>(value.value()) {
+                Some(record) => record.payload.blob().into_iter().for_each(|id| self.blobs.adopt(id)),
+                None => bad.push(row.value()),
+            }
+        }
+        reading.remove(&mut messages, &bad)?;
+        let mut outbox = reading.transaction.open_table(OUTBOX)?;
+        for row in &bad {
+            outbox.remove(row)?;
+        }
+        reading.recovered.rows.retain(|row| !bad.contains(&row.row.0));
+        Ok(())
+    }
+
+    fn read_dead(&mut self, reading: &mut Reading<'_>) -> Result<(), Trouble> {
+        for entry in reading.transaction.open_table(DEAD)?.iter()? {
+            let (number, value) = entry?;
+            if reading.index.next_dead == 0 {
+                reading.index.first_dead = number.value();
+            }
+            reading.index.next_dead = number.value() + 1;
+            if let Some(record) = decode::<DeadRecord>(value.value()) {
+                record.job.content.payloads().filter_map(Payload::blob).for_each(|id| self.blobs.adopt(id));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finished ids, and which results are kept.
+fn read_seen(reading: &mut Reading<'_>) -> Result<(), Trouble> {
+    let mut seen = reading.transaction.open_table(SEEN)?;
+    let messages = reading.transaction.open_table(MESSAGES)?;
+    let mut bad = Vec::new();
+    for entry in seen.iter()? {
+        let (number, value) = entry?;
+        let number = number.value();
+        if reading.index.next_seen == 0 {
+            reading.index.first_seen = number;
+        }
+        reading.index.next_seen = number + 1;
+        let record: Option<SeenRecord> = decode(value.value());
+        let Some((id, record)) = record.and_then(|record| Some((JobId::new(&record.id).ok()?, record))) else {
+            bad.push(number);
+            continue;
+        };
+        if let Some(row) = record.row {
+            reading.index.next_row = reading.index.next_row.max(row + 1);
+            if let Some(found) = messages.get(row)? {
+                reading.index.keep(RowId(row), id.clone(), found.value().len() as u64);
+            }
+        }
+        reading.recovered.seen.push((id, record.digest));
+    }
+    reading.remove(&mut seen, &bad)
+}
+
+fn count_losses(reading: &mut Reading<'_>) -> Result<(), Trouble> {
+    let mut meta = reading.transaction.open_table(META)?;
+    if let Some(found) = meta.get(LOSSES)? {
+        reading.recovered.losses = decode(found.value()).unwrap_or_default();
+    }
+    let losses = &mut reading.recovered.losses;
+    if reading.recovered.moved_aside.is_some() {
+        *losses.entry("corrupt-store".to_owned()).or_default() += 1;
+    }
+    if reading.damaged > 0 {
+        tracing::error!(damaged = reading.damaged, "store/corrupt: records could not be read and are lost");
+        *losses.entry("corrupt-record".to_owned()).or_default() += reading.damaged;
+    }
+    meta.insert(LOSSES, encode(losses).as_slice())?;
+    Ok(())
+}
+
+impl Reading<'_> {
+    fn remove(&mut self, table: &mut Rows<'_>, bad: &[u64]) -> Result<(), Trouble> {
+        for number in bad {
+            table.remove(number)?;
+        }
+        self.damaged += bad.len() as u64;
+        Ok(())
+    }
+}
