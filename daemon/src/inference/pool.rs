@@ -170,6 +170,8 @@ impl Worker {
             },
         };
         failpoint::job(id);
-        self.served.infer(runner.as_mut(), &request.content)
+        let result = self.served.infer(runner.as_mut(), &request.content);
+        failpoint::hit("inferred");
+        result
     }
 }

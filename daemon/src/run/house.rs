@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
+    failpoint,
     ports::{Clock, Content, Event, Face, Inferred, Losses, Message, Request, Upstream, Write},
     store::desk::Desk,
     telemetry::Telemetry,
@@ -304,6 +305,7 @@ impl House {
                 None => self.desk.fetch((transport, row, epoch)),
             },
             Action::Confirm { row } => {
+                failpoint::hit("confirm");
                 self.drop_fresh(row);
                 self.write(Write::Confirm { row });
             }
@@ -350,6 +352,7 @@ impl House {
             Outcome::Failed(failure, _) => (self.error_messages(cargo, failure), Some(failure.clone())),
         };
         let (id, digest) = (cargo.id.clone(), cargo.digest);
+        failpoint::hit("finish");
         self.write(Write::Finish { key, id, digest, messages, dead });
     }
 }

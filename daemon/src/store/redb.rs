@@ -49,6 +49,7 @@ use super::{
 use crate::{
     calendar::Calendar,
     config::OnFull,
+    failpoint,
     ports::{Clock, DeadLetter, Message, Recovered, Request, Store, Write, Written},
 };
 
@@ -163,8 +164,9 @@ impl RedbStore {
         }
         batch.evict_kept()?;
         let change = batch.close();
+        failpoint::hit("store-commit");
         transaction.commit()?;
-        crate::failpoint::hit("store-committed");
+        failpoint::hit("store-committed");
         if !change.evicted.is_empty() {
             written.push(Written::Evicted { rows: change.evicted.clone() });
         }
@@ -199,7 +201,16 @@ impl RedbStore {
 
 impl Store for RedbStore {
     fn recover(&mut self) -> Recovered {
-        match guarded(|| self.read_all()) {
+        let read = guarded(|| self.read_all()).or_else(|trouble| match trouble {
+            // A disk that is full when the process starts must not end it again and again.
+            Trouble::Full => {
+                self.reserve.release();
+                self.reopen()?;
+                guarded(|| self.read_all())
+            }
+            other => Err(other),
+        });
+        match read {
             Ok(recovered) => recovered,
             Err(trouble) => {
                 self.fail(&trouble);
@@ -304,6 +315,8 @@ impl Store for RedbStore {
         });
         let record = match taken {
             Ok(found) => found?,
+            // The letter stays; later there may be room.
+            Err(Trouble::Full) if self.reopen().is_ok() => return None,
             Err(trouble) => {
                 self.fail(&trouble);
                 return None;
