@@ -16,7 +16,7 @@ use picket_core::{
 };
 use tokio::sync::mpsc;
 
-pub use self::store::{Attempts, DeadLetter, Losses, NewRow, Recovered, Store, Write, Written};
+pub use self::store::{Attempts, DeadLetter, Death, Losses, NewRow, Recovered, Store, Write, Written};
 use crate::tensor::{Dtype, Tensor};
 
 /// What the run loop hears.

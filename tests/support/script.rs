@@ -10,7 +10,7 @@ use bytes::Bytes;
 use picket::{
     calendar::SystemCalendar,
     config::OnFull,
-    ports::{Address, Clock, Content, Face, Message, Reply, Request, Store, Write, Written},
+    ports::{Address, Clock, Content, Death, Face, Message, Reply, Request, Store, Write, Written},
     store::{Names, redb::Setup},
 };
 use picket_core::{
@@ -138,6 +138,7 @@ impl Script {
                     writes.push(Write::Accept {
                         job: job(self.next, &id, &payload),
                         request: request(&id, payload.clone()),
+                        was_dead: None,
                     });
                     self.open.push((self.next, id, payload));
                     self.next += 1;
@@ -148,7 +149,10 @@ impl Script {
                     let (key, id, payload) = self.open.remove(place);
                     available -= 1;
                     let result = self.payload();
-                    let dead = self.rng.random_bool(0.2).then(|| Failure::new("model/failed", "as scripted"));
+                    let dead = self
+                        .rng
+                        .random_bool(0.2)
+                        .then(|| Death { failure: Failure::new("model/failed", "as scripted"), attempts: 1 });
                     let mut messages = vec![message(&id, result, true)];
                     if dead.is_some() {
                         messages.push(message(&id, self.payload(), false));
@@ -188,7 +192,7 @@ impl Script {
             .collect();
         for write in writes {
             match write {
-                Write::Accept { job, request } => {
+                Write::Accept { job, request, .. } => {
                     self.expected.jobs.insert(job.id.to_string(), digest(request.content.parts().0));
                 }
                 Write::Finish { key, id, messages, dead, .. } => {
@@ -203,7 +207,7 @@ impl Script {
                 Write::Confirm { row } => {
                     self.expected.rows.remove(&row.0);
                 }
-                Write::Repeat { .. } | Write::Losses(_) => {}
+                Write::Repeat { .. } | Write::Losses(_) | Write::ForgetDead { .. } => {}
             }
         }
     }
@@ -219,7 +223,7 @@ impl Script {
 pub fn takes_a_job(store: &mut dyn Store) -> bool {
     let id = JobId::new("after-the-crash").unwrap();
     let payload = Bytes::from_static(b"one more");
-    let accept = Write::Accept { job: job(u64::MAX, &id, &payload), request: request(&id, payload) };
+    let accept = Write::Accept { job: job(u64::MAX, &id, &payload), request: request(&id, payload), was_dead: None };
     let accepted = matches!(store.transact(vec![accept])[..], [Written::Accepted { .. }]);
     let finish = Write::Finish {
         key: Key(u64::MAX),

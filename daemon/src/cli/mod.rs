@@ -2,7 +2,9 @@
 
 mod bench;
 mod check;
+mod dead;
 mod demo;
+mod http;
 mod infer;
 mod run;
 mod status;
@@ -58,6 +60,8 @@ enum Command {
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
     },
+    /// Jobs that were accepted and got an error instead of an answer.
+    Dead(dead::Dead),
     /// What a running daemon does now, over its HTTP face.
     Status {
         #[arg(long, default_value = "http://127.0.0.1:8470")]
@@ -82,6 +86,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo { seconds } => demo::run(seconds, json),
         Command::Infer { bundle, inputs } => infer::run(&bundle, &inputs, json),
         Command::Bench { bundle, seconds } => bench::run(&bundle, seconds, json),
+        Command::Dead(dead) => dead::run(&dead, json),
         Command::Status { url, token_file } => status::run(&url, token_file.as_deref(), json),
     };
     match result {

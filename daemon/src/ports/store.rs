@@ -14,10 +14,10 @@ use super::{Address, Message, Request};
 /// not at all.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Job row and seen row (I1).
-    Accept { job: StoredJob, request: Arc<Request> },
+    /// Job row (I1). The dead letter that it was goes, if it was one.
+    Accept { job: StoredJob, request: Arc<Request>, was_dead: Option<u64> },
     /// Result rows, kept result, job done: one transaction (I2). A job that failed goes to the dead letters.
-    Finish { key: Key, id: JobId, digest: Digest, messages: Vec<Message>, dead: Option<Failure> },
+    Finish { key: Key, id: JobId, digest: Digest, messages: Vec<Message>, dead: Option<Death> },
     /// Rows for a job that was never accepted.
     Refuse { key: Key, messages: Vec<Message> },
     /// The kept result of `id` once more, to another address.
@@ -26,6 +26,15 @@ pub enum Write {
     Confirm { row: RowId },
     /// What was ever dropped, by reason, across restarts.
     Losses(Losses),
+    /// A dead letter goes for good.
+    ForgetDead { number: u64 },
+}
+
+/// Why a job gets no answer, and how often it was tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Death {
+    pub failure: Failure,
+    pub attempts: u32,
 }
 
 /// Counters of everything that was ever dropped, by reason.
@@ -40,14 +49,16 @@ pub struct DeadLetter {
     pub model: String,
     pub code: String,
     pub message: String,
-    /// How often a process died while it ran this job.
+    /// How often its inference began.
     pub attempts: u32,
     /// SHA-256 of what makes the job the same job, in hex.
     pub digest: String,
     /// Seconds since 1970, by the wall clock.
     pub since: u64,
-    /// Bytes of the input.
+    /// Bytes of the input …
     pub bytes: u64,
+    /// … and the first of them, in base64.
+    pub first: String,
 }
 
 /// What became of one [`Write`], in the order of the writes.
@@ -124,8 +135,8 @@ pub trait Store: Send {
     /// The dead letters, oldest first.
     fn dead(&mut self) -> Vec<DeadLetter>;
 
-    /// Takes a dead letter out of the list: to be run again, or to be forgotten.
-    fn take_dead(&mut self, number: u64) -> Option<(DeadLetter, Arc<Request>)>;
+    /// The job of a dead letter, to be run again.
+    fn dead_request(&mut self, number: u64) -> Option<Arc<Request>>;
 }
 
 /// Where the next process can look up what this one was doing when it died.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
-    ports::{Clock, Content, Event, Face, Inferred, Losses, Message, Request, Upstream, Write},
+    ports::{Clock, Content, Death, Event, Face, Inferred, Losses, Message, Request, Upstream, Write},
     store::desk::Desk,
     telemetry::Telemetry,
 };
@@ -36,6 +36,17 @@ struct Cargo {
     outputs: Vec<crate::tensor::Tensor>,
     scores: Option<Vec<f32>>,
     upstream: Option<Upstream>,
+    /// How often its inference began, in this process and those before.
+    attempts: u32,
+    /// Its number among the dead letters, when it was one.
+    was_dead: Option<u64>,
+}
+
+impl Cargo {
+    fn new(request: Arc<Request>, id: JobId, digest: Digest, model: Option<ModelId>) -> Self {
+        let (outputs, scores, upstream) = (Vec::new(), None, None);
+        Self { request, id, digest, model, outputs, scores, upstream, attempts: 0, was_dead: None }
+    }
 }
 
 pub(super) struct House {
@@ -144,7 +155,7 @@ impl House {
 
     pub fn hear(&mut self, event: Event) {
         match event {
-            Event::Job(request) => self.hear_job(Arc::new(*request), false),
+            Event::Job(request) => self.hear_job(Arc::new(*request), None),
             Event::Stored(done) => {
                 self.desk.returned();
                 self.stored(done);
@@ -185,8 +196,8 @@ impl House {
         self.perform_all();
     }
 
-    /// `again`: an operator wants a dead job to be run once more.
-    fn hear_job(&mut self, request: Arc<Request>, again: bool) {
+    /// `was_dead`: an operator wants this dead letter to be run once more.
+    fn hear_job(&mut self, request: Arc<Request>, was_dead: Option<u64>) {
         let key = Key(self.next_key);
         self.next_key += 1;
         let digest = digest(&request);
@@ -205,9 +216,9 @@ impl House {
             privacy: request.privacy.unwrap_or(self.default_privacy),
             ticket: request.ticket,
             answer_repeats: request.answer_repeats,
-            again,
+            again: was_dead.is_some(),
         };
-        let cargo = Cargo { request, id, digest, model: model.ok(), outputs: Vec::new(), scores: None, upstream: None };
+        let cargo = Cargo { was_dead, ..Cargo::new(request, id, digest, model.ok()) };
         self.cargo.insert(key, cargo);
         self.hear_core(Input::Arrived(arrival));
     }
@@ -327,12 +338,13 @@ impl House {
             privacy: cargo.request.privacy.unwrap_or(self.default_privacy),
             attempts: 0,
         };
-        let request = cargo.request.clone();
-        self.write(Write::Accept { job, request });
+        let (request, was_dead) = (cargo.request.clone(), cargo.was_dead);
+        self.write(Write::Accept { job, request, was_dead });
     }
 
     fn infer(&mut self, key: Key, model: ModelId) {
-        let Some(cargo) = self.cargo.get(&key) else { return };
+        let Some(cargo) = self.cargo.get_mut(&key) else { return };
+        cargo.attempts += 1;
         let submitted = match &self.models[model.0].state {
             Ok((_, pool)) => pool.submit(key, cargo.id.clone(), cargo.request.clone()),
             Err(failure) => Err(failure.clone()),
@@ -347,7 +359,10 @@ impl House {
         let Some(cargo) = self.cargo.get(&key) else { return };
         let (messages, dead) = match outcome {
             Outcome::Answered(answer) => (self.answer_messages(cargo, answer), None),
-            Outcome::Failed(failure, _) => (self.error_messages(cargo, failure), Some(failure.clone())),
+            Outcome::Failed(failure, _) => {
+                let death = Death { failure: failure.clone(), attempts: cargo.attempts };
+                (self.error_messages(cargo, failure), Some(death))
+            }
         };
         let (id, digest) = (cargo.id.clone(), cargo.digest);
         self.write(Write::Finish { key, id, digest, messages, dead });

@@ -11,6 +11,8 @@ use picket_core::{
     time::Moment,
 };
 
+use tokio::sync::oneshot;
+
 use crate::ports::{DeadLetter, Event, Inbox, Message, Request, Store, Write, Written};
 
 /// A row that its transport is ready for and that has to be read first.
@@ -19,12 +21,15 @@ pub type Fetch = (TransportId, RowId, Epoch);
 /// Asked by somebody outside, through the run loop.
 #[derive(Debug)]
 pub enum Errand {
-    ListDead(tokio::sync::oneshot::Sender<Vec<DeadLetter>>),
-    /// Run the job again, or forget it. Answers with the letter, if there is one of that number.
-    TakeDead {
+    ListDead(oneshot::Sender<Vec<DeadLetter>>),
+    /// Run the job once more. Answers whether there is one of that number.
+    RetryDead {
         number: u64,
-        retry: bool,
-        answer: tokio::sync::oneshot::Sender<Option<DeadLetter>>,
+        answer: oneshot::Sender<bool>,
+    },
+    DropDead {
+        number: u64,
+        answer: oneshot::Sender<bool>,
     },
 }
 
@@ -41,8 +46,8 @@ pub struct Done {
     pub written: Vec<Written>,
     /// `None`: there is no such row any more.
     pub fetched: Vec<(Fetch, Option<Arc<Message>>)>,
-    /// Dead letters that shall run again.
-    pub retried: Vec<Arc<Request>>,
+    /// Dead letters that shall run again, with their numbers.
+    pub retried: Vec<(u64, Arc<Request>)>,
     /// Payload bytes that the store holds now.
     pub bytes: usize,
     /// Why the store cannot go on.
@@ -181,10 +186,17 @@ fn perform(store: &mut dyn Store, batch: Batch) -> Done {
             Errand::ListDead(answer) => {
                 let _ = answer.send(store.dead());
             }
-            Errand::TakeDead { number, retry, answer } => {
-                let (letter, request) = store.take_dead(number).unzip();
-                retried.extend(request.filter(|_| retry));
-                let _ = answer.send(letter);
+            Errand::RetryDead { number, answer } => {
+                let request = store.dead_request(number);
+                let _ = answer.send(request.is_some());
+                retried.extend(request.map(|request| (number, request)));
+            }
+            Errand::DropDead { number, answer } => {
+                let there = store.dead_request(number).is_some();
+                if there {
+                    store.transact(vec![Write::ForgetDead { number }]);
+                }
+                let _ = answer.send(there);
             }
         }
     }

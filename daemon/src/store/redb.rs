@@ -291,27 +291,15 @@ impl Store for RedbStore {
         read.unwrap_or_default()
     }
 
-    fn take_dead(&mut self, number: u64) -> Option<(DeadLetter, Arc<Request>)> {
-        let taken = guarded(|| {
-            let transaction = self.begin()?;
-            let record = {
-                let mut dead = transaction.open_table(DEAD)?;
-                let removed = dead.remove(number)?;
-                removed.and_then(|value| decode::<DeadRecord>(value.value()))
-            };
-            transaction.commit()?;
-            Ok(record)
+    fn dead_request(&mut self, number: u64) -> Option<Arc<Request>> {
+        let read = guarded(|| {
+            let transaction = self.db()?.begin_read()?;
+            let dead = transaction.open_table(DEAD)?;
+            let found = dead.get(number)?;
+            Ok(found.and_then(|value| decode::<DeadRecord>(value.value())))
         });
-        let record = match taken {
-            Ok(found) => found?,
-            Err(trouble) => {
-                self.fail(&trouble);
-                return None;
-            }
-        };
-        let request = record.job.request(&self.setup.names, |payload| self.payload(payload));
-        record.job.content.payloads().filter_map(Payload::blob).for_each(|id| self.blobs.abandon(&id));
-        Some((DeadLetter { number, ..record.letter }, Arc::new(request?)))
+        let record = read.ok()??;
+        record.job.request(&self.setup.names, |payload| self.payload(payload)).map(Arc::new)
     }
 }
 impl Index {

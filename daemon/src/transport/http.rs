@@ -6,6 +6,7 @@
 //!
 //! Numbers of waiters carry a random word of this process, so that a row of the last run never finds a stranger.
 
+mod dead;
 mod infer;
 mod listen;
 mod pages;

@@ -12,7 +12,7 @@ use super::{Cargo, House};
 use crate::{
     answer::{self, Facts},
     inference::served::Served,
-    ports::Message,
+    ports::{Death, Message},
 };
 
 impl House {
@@ -57,8 +57,9 @@ impl House {
             job: Some(cargo.id.clone()),
             expires_at: None,
         };
+        let death = Death { failure: failure.clone(), attempts: cargo.attempts };
         let payload: Bytes =
-            answer::dead_letter(cargo.id.as_str(), &request.model, failure, &request.content, &cargo.digest);
+            answer::dead_letter(cargo.id.as_str(), &request.model, &death, &request.content, &cargo.digest);
         let letters = self.transports.iter().filter_map(|slot| slot.transport.dead_letters());
         let dead = letters.map(|to| Message {
             to,

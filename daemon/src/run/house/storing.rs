@@ -29,15 +29,8 @@ impl House {
         let mut stored = Vec::with_capacity(jobs.len());
         for (job, request) in jobs {
             self.next_key = self.next_key.max(job.key.0 + 1);
-            let cargo = Cargo {
-                request,
-                id: job.id.clone(),
-                digest: job.digest,
-                model: job.model.as_ref().ok().copied(),
-                outputs: Vec::new(),
-                scores: None,
-                upstream: None,
-            };
+            let model = job.model.as_ref().ok().copied();
+            let cargo = Cargo { attempts: job.attempts, ..Cargo::new(request, job.id.clone(), job.digest, model) };
             self.cargo.insert(job.key, cargo);
             stored.push(job);
         }
@@ -58,8 +51,8 @@ impl House {
         for ((transport, row, epoch), message) in done.fetched {
             self.deliver(transport, row, epoch, message);
         }
-        for request in done.retried {
-            self.hear_job(request, true);
+        for (number, request) in done.retried {
+            self.hear_job(request, Some(number));
         }
     }
 

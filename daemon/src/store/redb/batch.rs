@@ -4,16 +4,17 @@ use ::redb::{ReadableTable, Table, WriteTransaction};
 use bytes::Bytes;
 use picket_core::{
     OutboxRow, StoreFault,
-    job::{Failure, JobId, Key, RowId, StoredJob},
+    job::{JobId, Key, RowId, StoredJob},
     limits,
 };
 
 use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, OpenJob, SEEN, Setup, trouble::Trouble};
 use crate::{
+    answer,
     config::OnFull,
-    ports::{DeadLetter, Message, NewRow, Request, Write, Written},
+    ports::{DeadLetter, Death, Message, NewRow, Request, Write, Written},
     store::{
-        blobs::{BlobId, Blobs, hex},
+        blobs::{BlobId, Blobs},
         records::{DeadRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, decode, encode},
     },
 };
@@ -107,7 +108,7 @@ impl<'t> Batch<'t> {
 
     pub fn write(&mut self, write: &Write) -> Result<Written, Trouble> {
         match write {
-            Write::Accept { job, request } => self.accept(job, request),
+            Write::Accept { job, request, was_dead } => self.accept(job, request, *was_dead),
             Write::Finish { key, id, digest, messages, dead } => self.finish(*key, id, digest, messages, dead.as_ref()),
             Write::Refuse { key, messages } => {
                 let size = messages.iter().map(|message| message.payload.len() as u64).sum();
@@ -133,6 +134,10 @@ impl<'t> Batch<'t> {
                 self.remove_row(*row)?;
                 Ok(Written::Done)
             }
+            Write::ForgetDead { number } => {
+                self.forget_dead(*number)?;
+                Ok(Written::Done)
+            }
             Write::Losses(losses) => {
                 self.meta.insert(LOSSES, encode(losses).as_slice())?;
                 Ok(Written::Done)
@@ -140,7 +145,7 @@ impl<'t> Batch<'t> {
         }
     }
 
-    fn accept(&mut self, job: &StoredJob, request: &Request) -> Result<Written, Trouble> {
+    fn accept(&mut self, job: &StoredJob, request: &Request, was_dead: Option<u64>) -> Result<Written, Trouble> {
         let bytes = request_bytes(request);
         if self.draining || !self.make_room(bytes)? {
             return Ok(Written::Failed { key: job.key, why: StoreFault::Full });
@@ -152,6 +157,9 @@ impl<'t> Batch<'t> {
         self.jobs.insert(number, encode(&record).as_slice())?;
         self.change.bytes += bytes;
         self.change.opened.push((job.key, OpenJob { number, bytes }));
+        if let Some(number) = was_dead {
+            self.forget_dead(number)?;
+        }
         Ok(Written::Accepted { key: job.key })
     }
 
@@ -162,14 +170,14 @@ impl<'t> Batch<'t> {
         id: &JobId,
         digest: &[u8; 32],
         messages: &[Message],
-        dead: Option<&Failure>,
+        dead: Option<&Death>,
     ) -> Result<Written, Trouble> {
         if let Some(job) = self.index.jobs.get(&key) {
             let removed = self.jobs.remove(job.number)?.and_then(|value| decode::<JobRecord>(value.value()));
             self.change.bytes = self.change.bytes.saturating_sub(job.bytes);
             self.change.finished.push(key);
             match (removed, dead) {
-                (Some(record), Some(failure)) if !self.draining => self.bury(record, failure)?,
+                (Some(record), Some(death)) if !self.draining => self.bury(record, death)?,
                 (Some(record), _) => {
                     self.change.abandoned.extend(record.content.payloads().filter_map(Payload::blob));
                 }
@@ -192,7 +200,7 @@ impl<'t> Batch<'t> {
         Ok(Written::Finished { key, rows })
     }
 
-    fn bury(&mut self, job: JobRecord, failure: &Failure) -> Result<(), Trouble> {
+    fn bury(&mut self, job: JobRecord, Death { failure, attempts }: &Death) -> Result<(), Trouble> {
         let number = self.change.next_dead;
         self.change.next_dead += 1;
         let letter = DeadLetter {
@@ -201,20 +209,35 @@ impl<'t> Batch<'t> {
             model: job.model.clone(),
             code: failure.code.to_owned(),
             message: failure.message.clone(),
-            attempts: job.attempts,
-            digest: hex(&job.digest),
+            attempts: *attempts,
+            digest: answer::hex(&job.digest),
             since: self.now.stamp.wall / 1_000_000,
             bytes: job.bytes,
+            first: self.first_bytes(&job),
         };
         self.dead.insert(number, encode(&DeadRecord { letter, job }).as_slice())?;
         while self.change.next_dead - self.change.first_dead > limits::DEAD_LETTERS as u64 {
-            let removed = self.dead.remove(self.change.first_dead)?;
-            if let Some(record) = removed.and_then(|value| decode::<DeadRecord>(value.value())) {
-                self.change.abandoned.extend(record.job.content.payloads().filter_map(Payload::blob));
-            }
+            self.forget_dead(self.change.first_dead)?;
             self.change.first_dead += 1;
         }
         Ok(())
+    }
+
+    fn forget_dead(&mut self, number: u64) -> Result<(), Trouble> {
+        let removed = self.dead.remove(number)?;
+        if let Some(record) = removed.and_then(|value| decode::<DeadRecord>(value.value())) {
+            self.change.abandoned.extend(record.job.content.payloads().filter_map(Payload::blob));
+        }
+        Ok(())
+    }
+
+    fn first_bytes(&self, job: &JobRecord) -> String {
+        let bytes = match job.content.payloads().next() {
+            Some(Payload::Inline(bytes)) => bytes.clone(),
+            Some(Payload::Blob(id)) => self.blobs.get(id).unwrap_or_default(),
+            None => Bytes::new(),
+        };
+        answer::first_bytes(&bytes)
     }
 
     fn insert_rows(&mut self, messages: &[Message]) -> Result<Vec<NewRow>, Trouble> {
