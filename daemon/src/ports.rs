@@ -132,6 +132,9 @@ pub trait Transport: Send {
     /// Hands over a row. The transport answers with `Confirmed`, `Rejected`, `Undeliverable` or `LinkDown`.
     fn deliver(&mut self, row: RowId, epoch: Epoch, message: Arc<Message>);
 
+    /// Ends this connection, on which nothing is confirmed any more, and opens another.
+    fn reset(&mut self, _epoch: Epoch) {}
+
     /// Lets the acknowledgement of an arrival leave, in order of receipt; drops it when the connection is another one.
     fn ack(&mut self, ticket: AckTicket);
 
@@ -182,6 +185,8 @@ pub enum Write {
     Repeat { key: Key, id: JobId, to: Address },
     /// An outbox row goes (I3).
     Confirm { row: RowId },
+    /// An outbox row is given up: its receiver does not take it, and never will.
+    Bury { row: RowId, code: &'static str },
 }
 
 /// What became of one [`Write`], in the order of the writes.

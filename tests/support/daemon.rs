@@ -30,11 +30,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it with this configuration. Relative bundle paths start at the project's root.
+    /// Starts it with this configuration; `{models}` in it is the project's folder of bundles. Its store is its own, unless
+    /// the configuration names one.
     pub fn start(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("picket.toml");
-        std::fs::write(&path, config.replace("{models}", crate::root().join("models").to_str().unwrap())).unwrap();
+        let own_store = if config.contains("[store]") { "" } else { "[store]\npath = \"store\"\n" };
+        let config = config.replace("{models}", crate::root().join("models").to_str().unwrap());
+        std::fs::write(&path, format!("{own_store}{config}")).unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         let child = Command::new(binary())
             .args(["run", "--config"])

@@ -20,6 +20,8 @@ pub struct Tally {
     pub duplicates: u64,
     /// Rows that nobody took.
     pub undeliverable: u64,
+    /// Rows that were given up because their receiver forbids them.
+    pub buried: u64,
 }
 
 impl Tally {

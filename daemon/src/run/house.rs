@@ -228,7 +228,7 @@ impl House {
     fn observe(&self, action: &Action) {
         let key = match action {
             Action::Finish { key, .. } | Action::Refuse { key, .. } | Action::Bounce { key, .. } => Some(key),
-            Action::Note(_) => None,
+            Action::Note(_) | Action::Bury { .. } => None,
             _ => return,
         };
         let model = key.and_then(|key| self.cargo.get(key)).and_then(|cargo| cargo.model);
@@ -264,6 +264,8 @@ impl House {
                 None => self.follow_ups.push_back(Input::Undeliverable { transport, row, epoch }),
             },
             Action::Confirm { row } => self.writes.push(Write::Confirm { row }),
+            Action::Bury { row, code } => self.writes.push(Write::Bury { row, code }),
+            Action::Reset { transport, epoch } => self.transports[transport.0].transport.reset(epoch),
             Action::Forget { key } => {
                 self.cargo.remove(&key);
             }

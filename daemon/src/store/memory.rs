@@ -73,7 +73,7 @@ impl MemoryStore {
                     Written::Repeated { key, rows: self.insert_rows(again) }
                 }
             },
-            Write::Confirm { row } => {
+            Write::Confirm { row } | Write::Bury { row, .. } => {
                 if let Some(message) = self.outbox.remove(&row) {
                     self.bytes -= message_bytes(&message);
                 }

@@ -46,10 +46,17 @@ impl House {
 
     pub(super) fn announce_losses(&mut self) {
         let tally = self.engine.tally();
-        let losses = tally.undeliverable + tally.expired;
+        let sessions = self.telemetry.sessions_lost();
+        let losses = tally.undeliverable + tally.expired + tally.buried + sessions;
         if losses != self.announced_losses {
             self.announced_losses = losses;
-            let counters = json!({ "expired": tally.expired, "undeliverable": tally.undeliverable });
+            let counters = json!({
+                "expired": tally.expired,
+                "undeliverable": tally.undeliverable,
+                "buried": tally.buried,
+                // Each of them may have taken jobs along that waited at the broker.
+                "session_lost": sessions,
+            });
             self.announce(&Announcement::Loss(counters));
         }
     }
