@@ -34,8 +34,11 @@ async fn behind_a_proxy(mqtt: &str) -> (Mosquitto, Proxy, Picket, Client) {
 async fn a_half_open_connection_is_noticed_and_nothing_is_lost() {
     let (_broker, proxy, picket, mut client) = behind_a_proxy("keep_alive_s = 1").await;
     let hole = Flow::BlackHole;
-    let cases =
-        [Weather { up: hole, down: hole }, Weather { up: hole, ..Weather::default() }, Weather { down: hole, ..Weather::default() }];
+    let cases = [
+        Weather { up: hole, down: hole },
+        Weather { up: hole, ..Weather::default() },
+        Weather { down: hole, ..Weather::default() },
+    ];
     for (number, weather) in cases.into_iter().enumerate() {
         let connections = proxy.accepted();
         proxy.set(weather);

@@ -83,7 +83,10 @@ async fn a_result_that_is_too_large_for_the_broker_is_an_error_before_it_is_queu
         link.job(DIGITS, &format!("large-{number}"), digit(number)).await;
         let result = link.result().await;
         let document: Value = serde_json::from_slice(&result.payload).unwrap();
-        assert_eq!((&document["error"]["code"], id_of(&result)), (&"result/too-large".into(), format!("large-{number}")));
+        assert_eq!(
+            (&document["error"]["code"], id_of(&result)),
+            (&"result/too-large".into(), format!("large-{number}"))
+        );
         link.ack(result.pkid).await;
     }
     assert_eq!(picket.logged("mqtt/"), 0, "the connection stands:\n{}", picket.daemon.log());

@@ -9,6 +9,7 @@ use rumqttc::{
     PubAckReason, Publish, PublishProperties, SubAck, SubscribeReasonCode,
     mqttbytes::{self, QoS},
 };
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -38,7 +39,6 @@ pub struct Welcome {
 /// The broker's end of one connection.
 pub struct Link {
     stream: TcpStream,
-    buffer: BytesMut,
     /// Every packet of this connection, in order.
     pub received: Vec<Packet>,
     next_pkid: u16,
@@ -69,7 +69,7 @@ impl FakeBroker {
     pub async fn accept(&self) -> Link {
         let (stream, _) = timeout(PATIENCE, self.listener.accept()).await.expect("somebody connects").unwrap();
         stream.set_nodelay(true).unwrap();
-        Link { stream, buffer: BytesMut::new(), received: Vec::new(), next_pkid: 1 }
+        Link { stream, received: Vec::new(), next_pkid: 1 }
     }
 
     /// The next connection, with its subscriptions standing.
@@ -85,28 +85,70 @@ impl Link {
     /// The next packet. `None`: the connection is closed.
     pub async fn next(&mut self) -> Option<Packet> {
         loop {
-            let packet = self.read().await?;
-            self.received.push(packet.clone());
-            match &packet {
-                Packet::PingReq => self.send(Packet::PingResp).await,
-                Packet::Publish(publish) if about_itself(publish) => self.ack(publish.pkid).await,
-                _ => return Some(packet),
+            let packet = self.step().await?;
+            let answered = match &packet {
+                Packet::PingReq => true,
+                Packet::Publish(publish) => about_itself(publish),
+                _ => false,
+            };
+            if !answered {
+                return Some(packet);
             }
         }
     }
 
+    /// The very next packet. Answers what needs no test to be answered.
+    async fn step(&mut self) -> Option<Packet> {
+        let packet = timeout(PATIENCE, self.read()).await;
+        let packet = packet.unwrap_or_else(|_| panic!("no packet comes; so far: {:?}", self.received))?;
+        self.received.push(packet.clone());
+        match &packet {
+            Packet::PingReq => self.send(Packet::PingResp).await,
+            Packet::Publish(publish) if about_itself(publish) => self.ack(publish.pkid).await,
+            _ => {}
+        }
+        Some(packet)
+    }
+
+    /// Takes one packet from the stream and not a byte more, so that a test may go on byte by byte.
     async fn read(&mut self) -> Option<Packet> {
+        let mut bytes = BytesMut::new();
         loop {
-            match Packet::read(&mut self.buffer, Some(LARGEST)) {
+            match Packet::read(&mut bytes, Some(LARGEST)) {
                 Ok(packet) => return Some(packet),
-                Err(mqttbytes::Error::InsufficientBytes(_)) => {}
+                Err(mqttbytes::Error::InsufficientBytes(missing)) => {
+                    let known = bytes.len();
+                    bytes.resize(known + missing.max(1), 0);
+                    self.stream.read_exact(&mut bytes[known..]).await.ok()?;
+                }
                 Err(error) => panic!("the daemon sent something broken: {error}"),
             }
-            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.buffer)).await;
-            match read.unwrap_or_else(|_| panic!("no packet comes; so far: {:?}", self.received)) {
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {}
+        }
+    }
+
+    /// Waits until the daemon has said on this connection that its link is up; what is next are its results.
+    pub async fn until_up(&mut self) {
+        self.until_said("event", "event", &"link-up".into()).await;
+    }
+
+    /// Waits until the daemon's announcement of its losses has this number.
+    pub async fn loss_with(&mut self, what: &str, count: u64) {
+        self.until_said("loss", what, &count.into()).await;
+    }
+
+    async fn until_said(&mut self, topic: &str, key: &str, value: &Value) {
+        let mut looked_at = 0;
+        loop {
+            for packet in &self.received[looked_at..] {
+                if let Packet::Publish(publish) = packet
+                    && publish.topic.ends_with(format!("/{topic}").as_bytes())
+                    && serde_json::from_slice::<Value>(&publish.payload).unwrap()[key] == *value
+                {
+                    return;
+                }
             }
+            looked_at = self.received.len();
+            assert!(self.step().await.is_some(), "the connection stands");
         }
     }
 
@@ -238,11 +280,10 @@ impl Link {
         self.stream.write_all(&bytes[..length.min(bytes.len())]).await.ok();
     }
 
-    /// Reads so many bytes and no more, whatever they are. Only on a connection with nothing left to be read.
+    /// Takes so many bytes from the stream, whatever they are.
     pub async fn swallow(&mut self, count: usize) {
-        assert!(self.buffer.len() <= count, "more has been read already");
-        let mut rest = vec![0; count - self.buffer.len()];
-        timeout(PATIENCE, self.stream.read_exact(&mut rest)).await.expect("so many bytes come").unwrap();
+        let mut bytes = vec![0; count];
+        timeout(PATIENCE, self.stream.read_exact(&mut bytes)).await.expect("so many bytes come").unwrap();
     }
 
     /// Ends the connection without a word. Bytes that were not read make it a reset.
