@@ -59,26 +59,32 @@ async fn a_broker_that_reads_nothing_stops_neither_the_daemon_nor_a_result() {
     let mut link = broker.welcome(NEW).await;
     // Results carry their correlation data, so these are too large for all the buffers on the way.
     let correlation = Bytes::from(vec![b'c'; 40_000]);
+    let id = |number: usize| format!("blocked-{number}");
     for number in 0..JOBS {
-        let job = link.make_job(DIGITS, &format!("blocked-{number}"), digit(number % 50), Some(correlation.clone()));
+        let job = link.make_job(DIGITS, &id(number), digit(number % 50), Some(correlation.clone()));
         link.send(Packet::Publish(job)).await;
     }
-    picket.until_status("all are answered inside", |status| status["jobs"]["done"] == JOBS).await;
     picket.until_logged("mqtt/stalled").await;
-    assert_eq!(picket.status().await["outbox_rows"], JOBS, "and wait in the outbox");
+    let status = picket.status().await;
+    assert!(status["outbox_rows"].as_u64().unwrap() > 10, "results wait in the outbox: {status}");
     drop(link);
     let mut answers = Answers::default();
-    // Connections may be given up until one is read in time.
-    while answers.0.len() < JOBS {
-        let mut link = broker.welcome(RESUMED).await;
-        while answers.0.len() < JOBS
-            && let Some(result) = link.publish().await
-        {
-            link.ack(result.pkid).await;
-            answers.take(&result.payload);
-        }
-        if answers.0.len() == JOBS {
-            picket.until_status("all is confirmed", |status| status["outbox_rows"] == 0).await;
+    let mut link = broker.welcome(RESUMED).await;
+    for number in 0..JOBS {
+        while !answers.0.contains_key(&id(number)) {
+            // What was acknowledged is not run again, what was not comes again from a broker.
+            let job = link.make_job(DIGITS, &id(number), digit(number % 50), Some(correlation.clone()));
+            link.send(Packet::Publish(job)).await;
+            while !answers.0.contains_key(&id(number)) {
+                let Some(result) = link.publish().await else {
+                    link = broker.welcome(RESUMED).await;
+                    break;
+                };
+                link.ack(result.pkid).await;
+                answers.take(&result.payload);
+            }
         }
     }
+    let status = picket.status().await;
+    assert_eq!(status["jobs"]["accepted"], JOBS, "each was run once: {status}");
 }

@@ -179,7 +179,7 @@ impl Outbox {
         if known.forbidden >= limits::UNAUTHORISED_TRIES {
             return self.rows.remove(&row).map(|row| row.job);
         }
-        let wait = doubled(limits::REFUSED_PAUSE, known.forbidden, limits::REFUSED_PAUSE_MAX);
+        let wait = doubled(limits::REFUSED_PAUSE, known.forbidden - 1, limits::REFUSED_PAUSE_MAX);
         lane.held.insert((now + wait, row));
         None
     }

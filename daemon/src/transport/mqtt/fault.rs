@@ -79,7 +79,9 @@ fn of_state(error: &StateError) -> FaultKind {
         | StateError::Deserialization(mqttbytes::Error::PayloadSizeLimitExceeded { .. }) => FaultKind::PacketTooLarge,
         StateError::ServerDisconnect { reason_code, .. } => of_good_bye(*reason_code),
         StateError::ConnFail { reason } => of_refusal(*reason),
-        StateError::Io(_) | StateError::ConnectionAborted => FaultKind::Disconnected,
+        StateError::Io(_) | StateError::ConnectionAborted | StateError::Deserialization(mqttbytes::Error::Io(_)) => {
+            FaultKind::Disconnected
+        }
         _ => FaultKind::ProtocolError,
     }
 }

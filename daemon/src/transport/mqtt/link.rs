@@ -32,6 +32,9 @@ const SESSION_EXPIRY_S: u32 = 24 * 3600;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// What the client library needs to notice by itself that its connection is dead; a little later we do.
 const GRACE: Duration = Duration::from_secs(1);
+/// A connection that brought a row to the broker and stood so long ends the row of failures. Not any sooner: a broker that
+/// does not say that our client id was taken over (mosquitto 2.0 does not) would see two daemons drive each other out.
+const USEFUL: Duration = Duration::from_secs(10);
 /// A persistent session whose next packet ends the connection so often in a row is given up.
 const TOO_LARGE_LIMIT: u32 = 3;
 
@@ -64,8 +67,8 @@ pub(super) async fn supervise(shared: Arc<Shared>, context: TransportContext) {
             ordinary.stood(started.elapsed());
             contested.stood(started.elapsed());
         }
-        if shared.progress.load(Ordering::Relaxed) {
-            // It did what it is there for, so the next one deserves to come soon.
+        if shared.progress.load(Ordering::Relaxed) && started.elapsed() >= USEFUL {
+            // It did what it is there for, so the next one may come soon.
             ordinary.reset();
         }
         let backoff = if fault.kind == FaultKind::ClientIdStolen { &mut contested } else { &mut ordinary };
