@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::client::PATIENCE;
@@ -84,8 +84,9 @@ impl FakeBroker {
 impl Link {
     /// The next packet. `None`: the connection is closed.
     pub async fn next(&mut self) -> Option<Packet> {
+        let limit = Instant::now() + PATIENCE;
         loop {
-            let packet = self.step().await?;
+            let packet = self.step(limit).await?;
             let answered = match &packet {
                 Packet::PingReq => true,
                 Packet::Publish(publish) => about_itself(publish),
@@ -98,9 +99,9 @@ impl Link {
     }
 
     /// The very next packet. Answers what needs no test to be answered.
-    async fn step(&mut self) -> Option<Packet> {
-        let packet = timeout(PATIENCE, self.read()).await;
-        let packet = packet.unwrap_or_else(|_| panic!("no packet comes; so far: {:?}", self.received))?;
+    async fn step(&mut self, limit: Instant) -> Option<Packet> {
+        let packet = timeout_at(limit, self.read()).await;
+        let packet = packet.unwrap_or_else(|_| panic!("what the test waits for does not come: {:?}", self.received))?;
         self.received.push(packet.clone());
         match &packet {
             Packet::PingReq => self.send(Packet::PingResp).await,
@@ -137,7 +138,7 @@ impl Link {
     }
 
     async fn until_said(&mut self, topic: &str, key: &str, value: &Value) {
-        let mut looked_at = 0;
+        let (limit, mut looked_at) = (Instant::now() + PATIENCE, 0);
         loop {
             for packet in &self.received[looked_at..] {
                 if let Packet::Publish(publish) = packet
@@ -148,7 +149,7 @@ impl Link {
                 }
             }
             looked_at = self.received.len();
-            assert!(self.step().await.is_some(), "the connection stands");
+            assert!(self.step(limit).await.is_some(), "the connection stands");
         }
     }
 
