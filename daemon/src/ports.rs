@@ -16,7 +16,7 @@ use picket_core::{
 };
 use tokio::sync::mpsc;
 
-pub use self::store::{Attempts, DeadLetter, Death, Losses, NewRow, Recovered, Store, Write, Written};
+pub use self::store::{Attempts, DeadLetter, Death, Losses, NewRow, Recovered, Revived, Store, Write, Written};
 use crate::tensor::{Dtype, Tensor};
 
 /// What the run loop hears.
@@ -140,6 +140,9 @@ pub struct Message {
 pub trait Transport: Send {
     /// Hands over a row. The transport answers with `Confirmed`, `Rejected`, `Undeliverable` or `LinkDown`.
     fn deliver(&mut self, row: RowId, epoch: Epoch, message: Arc<Message>);
+
+    /// Ends this connection, on which nothing is confirmed any more, and opens another.
+    fn reset(&mut self, _epoch: Epoch) {}
 
     /// Lets the acknowledgement of an arrival leave, in order of receipt; drops it when the connection is another one.
     fn ack(&mut self, ticket: AckTicket);

@@ -207,7 +207,11 @@ impl Script {
                 Write::Confirm { row } => {
                     self.expected.rows.remove(&row.0);
                 }
-                Write::Repeat { .. } | Write::Losses(_) | Write::ForgetDead { .. } => {}
+                Write::Repeat { .. }
+                | Write::Losses(_)
+                | Write::ForgetDead { .. }
+                | Write::Bury { .. }
+                | Write::Resend { .. } => {}
             }
         }
     }

@@ -57,8 +57,14 @@ pub const ANSWER_MARGIN: Span = Span::from_millis(20);
 pub const ANSWER_MARGIN_DIVISOR: u64 = 10;
 /// Wait before a store operation that failed is tried again.
 pub const STORE_RETRY: Span = Span::from_millis(250);
-/// Wait before a row that the broker refused is sent again.
-pub const REJECTED_ROW_RETRY: Span = Span::from_millis(1_000);
+/// Wait after a receiver refused a row; doubles with every further refusal …
+pub const REFUSED_PAUSE: Span = Span::from_millis(1_000);
+/// … up to this.
+pub const REFUSED_PAUSE_MAX: Span = Span::from_millis(60_000);
+/// Tries of a row that its receiver forbids, before it is given up.
+pub const UNAUTHORISED_TRIES: u32 = 5;
+/// A connection is given up after one patience without an answer; the next ones get twice as long, so often at most.
+pub const PATIENCE_DOUBLINGS: u32 = 4;
 /// Bytes of a job id.
 pub const JOB_ID_BYTES: usize = 128;
 /// Bytes of the input that a dead letter shows.

@@ -24,6 +24,10 @@ pub enum Write {
     Repeat { key: Key, id: JobId, to: Address },
     /// An outbox row goes (I3).
     Confirm { row: RowId },
+    /// An outbox row is given up, its receiver forbids it: it becomes a dead letter.
+    Bury { row: RowId, code: &'static str },
+    /// A dead letter that was a row goes back into the outbox.
+    Resend { number: u64 },
     /// What was ever dropped, by reason, across restarts.
     Losses(Losses),
     /// A dead letter goes for good.
@@ -40,7 +44,15 @@ pub struct Death {
 /// Counters of everything that was ever dropped, by reason.
 pub type Losses = BTreeMap<String, u64>;
 
-/// One dead letter: a job that was accepted and got an error.
+/// What a dead letter was.
+#[derive(Clone, Debug)]
+pub enum Revived {
+    Job(Arc<Request>),
+    /// A message that its receiver forbade.
+    Row,
+}
+
+/// One dead letter: a job that was accepted and got an error, or a message that its receiver forbade.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Number in the list; `picket dead` names it so.
@@ -77,6 +89,10 @@ pub enum Written {
     },
     NothingToRepeat {
         key: Key,
+    },
+    /// Rows that belong to no job under way.
+    Added {
+        rows: Vec<NewRow>,
     },
     /// Nothing to tell.
     Done,
@@ -135,8 +151,8 @@ pub trait Store: Send {
     /// The dead letters, oldest first.
     fn dead(&mut self) -> Vec<DeadLetter>;
 
-    /// The job of a dead letter, to be run again.
-    fn dead_request(&mut self, number: u64) -> Option<Arc<Request>>;
+    /// What a dead letter was, to try it again.
+    fn revive(&mut self, number: u64) -> Option<Revived>;
 }
 
 /// Where the next process can look up what this one was doing when it died.

@@ -276,7 +276,7 @@ impl House {
     fn observe(&self, action: &Action) {
         let key = match action {
             Action::Finish { key, .. } | Action::Refuse { key, .. } | Action::Bounce { key, .. } => Some(key),
-            Action::Note(_) => None,
+            Action::Note(_) | Action::Bury { .. } => None,
             _ => return,
         };
         let model = key.and_then(|key| self.cargo.get(key)).and_then(|cargo| cargo.model);
@@ -317,6 +317,15 @@ impl House {
             Action::Confirm { row } => {
                 self.drop_fresh(row);
                 self.write(Write::Confirm { row });
+            }
+            Action::Bury { row, code } => {
+                self.drop_fresh(row);
+                self.write(Write::Bury { row, code });
+            }
+            Action::Reset { transport, epoch } => {
+                if let Some(slot) = self.transports.get_mut(transport.0) {
+                    slot.transport.reset(epoch);
+                }
             }
             Action::Forget { key } => {
                 self.cargo.remove(&key);

@@ -13,7 +13,7 @@ use picket_core::{
 
 use tokio::sync::oneshot;
 
-use crate::ports::{DeadLetter, Event, Inbox, Message, Request, Store, Write, Written};
+use crate::ports::{DeadLetter, Event, Inbox, Message, Request, Revived, Store, Write, Written};
 
 /// A row that its transport is ready for and that has to be read first.
 pub type Fetch = (TransportId, RowId, Epoch);
@@ -178,7 +178,7 @@ fn serve(mut store: Box<dyn Store>, batches: &mpsc::Receiver<Batch>, inbox: &Inb
 }
 
 fn perform(store: &mut dyn Store, batch: Batch) -> Done {
-    let written = if batch.writes.is_empty() { Vec::new() } else { store.transact(batch.writes) };
+    let mut written = if batch.writes.is_empty() { Vec::new() } else { store.transact(batch.writes) };
     let fetched = batch.fetches.into_iter().map(|fetch| (fetch, store.row(fetch.1))).collect();
     let mut retried = Vec::new();
     for errand in batch.errands {
@@ -187,12 +187,16 @@ fn perform(store: &mut dyn Store, batch: Batch) -> Done {
                 let _ = answer.send(store.dead());
             }
             Errand::RetryDead { number, answer } => {
-                let request = store.dead_request(number);
-                let _ = answer.send(request.is_some());
-                retried.extend(request.map(|request| (number, request)));
+                let revived = store.revive(number);
+                let _ = answer.send(revived.is_some());
+                match revived {
+                    Some(Revived::Job(request)) => retried.push((number, request)),
+                    Some(Revived::Row) => written.extend(store.transact(vec![Write::Resend { number }])),
+                    None => {}
+                }
             }
             Errand::DropDead { number, answer } => {
-                let there = store.dead_request(number).is_some();
+                let there = store.revive(number).is_some();
                 if there {
                     store.transact(vec![Write::ForgetDead { number }]);
                 }

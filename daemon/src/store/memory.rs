@@ -13,7 +13,7 @@ use picket_core::{
 
 use crate::{
     answer::{self, hex},
-    ports::{DeadLetter, Death, Message, NewRow, Recovered, Request, Store, Write, Written},
+    ports::{DeadLetter, Death, Message, NewRow, Recovered, Request, Revived, Store, Write, Written},
 };
 
 /// Everything in memory, at most `max_bytes` of payloads.
@@ -84,7 +84,8 @@ impl MemoryStore {
                     Written::Repeated { key, rows: self.insert_rows(again) }
                 }
             },
-            Write::Confirm { row } => {
+            Write::Resend { .. } => Written::Done,
+            Write::Confirm { row } | Write::Bury { row, .. } => {
                 if let Some(message) = self.outbox.remove(&row) {
                     self.bytes -= message_bytes(&message);
                 }
@@ -175,8 +176,9 @@ impl Store for MemoryStore {
         self.dead.iter().map(|(letter, _)| letter.clone()).collect()
     }
 
-    fn dead_request(&mut self, number: u64) -> Option<Arc<Request>> {
-        self.dead.iter().find(|(letter, _)| letter.number == number).map(|(_, request)| request.clone())
+    fn revive(&mut self, number: u64) -> Option<Revived> {
+        let found = self.dead.iter().find(|(letter, _)| letter.number == number);
+        found.map(|(_, request)| Revived::Job(request.clone()))
     }
 }
 

@@ -245,11 +245,16 @@ pub(super) struct MessageRecord {
     pub payload: Payload,
     json_len: Option<u64>,
     code: Option<String>,
-    job: Option<String>,
+    pub job: Option<String>,
     until: Option<Until>,
 }
 
 impl MessageRecord {
+    /// The topic, or whatever the transport calls a place.
+    pub fn to(&self) -> &str {
+        &self.to.to
+    }
+
     pub fn new(message: &Message, payload: Payload, names: &Names, now: Now) -> Self {
         Self {
             to: AddressRecord::new(&message.to, names),
@@ -289,11 +294,27 @@ pub(super) struct SeenRecord {
     pub row: Option<u64>,
 }
 
-/// A dead letter and the job itself.
+/// A dead letter and what it was.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct DeadRecord {
     pub letter: DeadLetter,
-    pub job: JobRecord,
+    pub was: Was,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Was {
+    Job(JobRecord),
+    Row(MessageRecord),
+}
+
+impl DeadRecord {
+    /// Files that it keeps alive.
+    pub fn blobs(&self) -> Vec<BlobId> {
+        match &self.was {
+            Was::Job(job) => job.content.payloads().filter_map(Payload::blob).collect(),
+            Was::Row(message) => message.payload.blob().into_iter().collect(),
+        }
+    }
 }
 
 #[cfg(test)]

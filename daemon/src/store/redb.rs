@@ -43,13 +43,13 @@ use super::{
     Names,
     attempts::{AttemptFile, Mark},
     blobs::Blobs,
-    records::{DeadRecord, MessageRecord, Now, Payload, decode},
+    records::{DeadRecord, MessageRecord, Now, Payload, Was, decode},
     reserve::Reserve,
 };
 use crate::{
     calendar::Calendar,
     config::OnFull,
-    ports::{Clock, DeadLetter, Message, Recovered, Request, Store, Write, Written},
+    ports::{Clock, DeadLetter, Message, Recovered, Revived, Store, Write, Written},
 };
 
 type Rows = TableDefinition<'static, u64, &'static [u8]>;
@@ -291,15 +291,20 @@ impl Store for RedbStore {
         read.unwrap_or_default()
     }
 
-    fn dead_request(&mut self, number: u64) -> Option<Arc<Request>> {
+    fn revive(&mut self, number: u64) -> Option<Revived> {
         let read = guarded(|| {
             let transaction = self.db()?.begin_read()?;
             let dead = transaction.open_table(DEAD)?;
             let found = dead.get(number)?;
             Ok(found.and_then(|value| decode::<DeadRecord>(value.value())))
         });
-        let record = read.ok()??;
-        record.job.request(&self.setup.names, |payload| self.payload(payload)).map(Arc::new)
+        match read.ok()??.was {
+            Was::Job(job) => {
+                let request = job.request(&self.setup.names, |payload| self.payload(payload))?;
+                Some(Revived::Job(Arc::new(request)))
+            }
+            Was::Row(_) => Some(Revived::Row),
+        }
     }
 }
 impl Index {

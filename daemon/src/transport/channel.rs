@@ -43,7 +43,7 @@ pub fn open(context: TransportContext) -> (Channel, Handle) {
 impl Handle {
     /// Tells the daemon that somebody is here. Before this, results wait.
     pub async fn connect(&self) {
-        self.tell(Input::LinkUp { transport: self.context.id, epoch: EPOCH }).await;
+        self.tell(Input::LinkUp { transport: self.context.id, epoch: EPOCH, patience: None }).await;
     }
 
     /// A job with everything left at its default; its answer is addressed to its id.

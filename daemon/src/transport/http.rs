@@ -157,7 +157,7 @@ struct Server {
 
 /// Brings confirmations to the run loop. `deliver` must not wait for the loop's inbox: the loop itself calls it.
 async fn report(transport: TransportId, inbox: Inbox, mut confirmations: mpsc::Receiver<Input>) {
-    if inbox.send(Event::Core(Input::LinkUp { transport, epoch: EPOCH })).await.is_err() {
+    if inbox.send(Event::Core(Input::LinkUp { transport, epoch: EPOCH, patience: None })).await.is_err() {
         return;
     }
     while let Some(input) = confirmations.recv().await {

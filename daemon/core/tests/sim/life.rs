@@ -30,7 +30,7 @@ impl World<'_> {
         self.process = Some(process);
         self.tell(self.store.recovered());
         if let Some(transport) = self.plan.http {
-            self.tell(Input::LinkUp { transport, epoch: Epoch(0) });
+            self.tell(Input::LinkUp { transport, epoch: Epoch(0), patience: None });
         }
         if self.plan.mqtt.is_some() {
             let delay = self.moment(50);
@@ -82,6 +82,18 @@ impl World<'_> {
         self.at(self.now + noticed + gap, Event::Inside(Inside::Connect));
     }
 
+    /// The daemon itself ends a connection on which nothing is confirmed.
+    pub fn reset(&mut self, epoch: Epoch) {
+        self.coverage.hit(Seen::Reset);
+        if !self.broker.is_current(epoch) {
+            return; // it is broken already, and the next one is on its way
+        }
+        self.break_link();
+        let (noticed, gap) = (self.moment(20), self.moment(100));
+        self.after(noticed, Inside::NoticeCut);
+        self.at(self.now + noticed + gap, Event::Inside(Inside::Connect));
+    }
+
     pub fn connect(&mut self) {
         let Some(transport) = self.plan.mqtt else { return };
         if self.broker.up {
@@ -89,7 +101,8 @@ impl World<'_> {
         }
         let again = self.broker.connect();
         let epoch = self.broker.epoch;
-        self.tell(Input::LinkUp { transport, epoch });
+        let patience = Some(self.plan.patience);
+        self.tell(Input::LinkUp { transport, epoch, patience });
         for _ in 0..again {
             let delay = self.wire();
             self.after(delay, Inside::Receive(epoch));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use picket_core::{
-    Action, Input, Note, Outcome, ProviderFault, Source,
+    Action, Input, Note, Outcome, ProviderFault, Refusal, Source,
     escalation::decide::{Observation, Reason},
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, TransportId},
     limits,
@@ -41,6 +41,17 @@ impl World<'_> {
                 assert_eq!(process.must_confirm.take(), Some(row), "I3: a row goes without a confirmation of now");
                 process.rows.remove(&row);
                 self.send_to_store(Op::Confirm { row });
+            }
+            Action::Bury { row, code } => self.bury(row, code),
+            Action::Reset { transport, epoch } => {
+                let now = self.now;
+                let lane = self.process().lanes.get_mut(&transport).expect("the engine heard of this transport");
+                let patience = lane.patience.expect("only an impatient link is reset");
+                assert_eq!(lane.epoch, Some(epoch), "a connection that is gone is reset");
+                assert!(!std::mem::replace(&mut lane.reset, true), "{epoch:?} is reset twice");
+                let late = lane.handed.values().any(|at| now.since(*at) >= patience);
+                assert!(late, "{epoch:?} is reset, and no row has waited long");
+                self.reset(epoch);
             }
             Action::Forget { key } => {
                 let process = self.process();
@@ -290,22 +301,39 @@ impl World<'_> {
         self.send_to_store(Op::Repeat { key, spec, to });
     }
 
+    /// As good as confirmed for the store; its reader never gets it.
+    fn bury(&mut self, row: RowId, code: &'static str) {
+        assert_eq!(code, "mqtt/not-authorised");
+        let process = self.process();
+        assert_eq!(process.must_bury.take(), Some(row), "I3: a row is given up, and was not forbidden often enough");
+        process.rows.remove(&row);
+        let (_, job) = &self.store.rows[&row];
+        self.buried.extend(job.clone());
+        self.send_to_store(Op::Confirm { row });
+    }
+
     fn deliver(&mut self, transport: TransportId, id: RowId, epoch: Epoch) {
+        let now = self.now;
         let process = self.process();
         assert_eq!(process.rows.get(&id), Some(&transport), "{id:?} is delivered, and is not in the outbox");
         let lane = process.lanes.get_mut(&transport).expect("the engine heard of this transport");
         assert_eq!(lane.epoch, Some(epoch), "{id:?} is delivered on a connection that is gone");
         let mut older = process.rows.range(..id).filter(|(_, of)| **of == transport);
-        assert!(older.all(|(row, _)| lane.handed.contains(row)), "{id:?} leaves before older rows");
-        assert!(lane.handed.insert(id), "{id:?} is delivered twice on one connection");
+        // A forbidden row lets those behind it pass.
+        let passable = |row| lane.handed.contains_key(row) || process.forbidden.contains_key(row);
+        assert!(older.all(|(row, _)| passable(row)), "{id:?} leaves before older rows");
+        assert!(!lane.reset, "{id:?} is delivered on a connection that was given up");
+        assert!(lane.handed.insert(id, now).is_none(), "{id:?} is delivered twice on one connection");
         let (row, job) = self.store.rows.get(&id).cloned().unwrap_or_else(|| panic!("{id:?} is not in the store"));
         if let Address::Topic(_) = row.to {
             if !self.broker.is_current(epoch) {
                 return; // the link is broken, and the engine will hear of it
             }
-            if self.mishap(self.plan.rejects) {
+            let forbidden = !self.probing && self.plan.forbids.is_some_and(|part| row.value % part == 0);
+            if forbidden || self.mishap(self.plan.rejects) {
+                let refusal = if forbidden { Refusal::Forbidden } else { Refusal::Busy };
                 let delay = self.wire();
-                return self.hears_after(delay, Input::Rejected { transport, row: id, epoch });
+                return self.hears_after(delay, Input::Rejected { transport, row: id, epoch, refusal });
             }
         }
         let delay = self.wire();

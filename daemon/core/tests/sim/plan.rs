@@ -61,6 +61,12 @@ pub struct Plan {
     pub wire_latency: Span,
     /// Part of the deliveries that the broker refuses for now.
     pub rejects: f64,
+    /// One row in so many is forbidden, and stays so.
+    pub forbids: Option<u64>,
+    /// Part of the rows that the broker takes and does not confirm.
+    pub withholds: f64,
+    /// So long the link waits for a confirmation; longer than any that comes.
+    pub patience: Span,
     /// Results that the store keeps for repetition.
     pub kept: usize,
     pub dead_letters: bool,
@@ -113,6 +119,9 @@ impl Plan {
             infer_latency: *[Span::from_millis(2), Span::from_millis(30), Span::from_millis(200)].choose(rng).unwrap(),
             wire_latency: *[Span::from_millis(1), Span::from_millis(20), Span::from_millis(150)].choose(rng).unwrap(),
             rejects: *[0.0, 0.0, 0.1].choose(rng).unwrap(),
+            forbids: *[None, None, Some(5)].choose(rng).unwrap(),
+            withholds: *[0.0, 0.0, 0.05].choose(rng).unwrap(),
+            patience: *[Span::from_millis(300), Span::from_millis(5_000)].choose(rng).unwrap(),
             kept: *[0, 2, 100, 100].choose(rng).unwrap(),
             dead_letters: rng.random_bool(0.7),
             calm_at,

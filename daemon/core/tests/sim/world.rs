@@ -1,6 +1,10 @@
 //! Virtual time, and everything that happens in it.
 
-use std::{collections::BTreeMap, fmt::Write as _, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    rc::Rc,
+};
 
 use picket_core::{
     Input, StoreFault,
@@ -63,6 +67,8 @@ pub struct World<'a> {
     next_key: u64,
     /// Rows whose confirmation the store lost: they may stay, and be sent again after a crash.
     pub confirms_lost: Vec<RowId>,
+    /// Jobs whose result was given up: their reader forbade it.
+    pub buried: BTreeSet<JobId>,
     /// At the end: further jobs in a perfect world, slowly inferred.
     pub probing: bool,
     pub coverage: &'a mut Coverage,
@@ -86,6 +92,7 @@ impl<'a> World<'a> {
             process: None,
             next_key: 0,
             confirms_lost: Vec::new(),
+            buried: BTreeSet::new(),
             probing: false,
             coverage,
             trace,
@@ -330,6 +337,9 @@ impl<'a> World<'a> {
                     return;
                 }
                 self.readers.read(job.as_ref(), true);
+                if self.mishap(self.plan.withholds) {
+                    return self.coverage.hit(Seen::ConfirmWithheld);
+                }
             }
             Address::Caller(_, call) if self.readers.is_gone(call) => {
                 self.readers.read(job.as_ref(), false);

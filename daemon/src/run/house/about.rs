@@ -60,9 +60,15 @@ impl House {
     fn losses(&self) -> Losses {
         let tally = self.engine.tally();
         let mut losses = self.losses_before.clone();
-        for (reason, count) in
-            [("expired", tally.expired), ("undeliverable", tally.undeliverable), ("evicted", tally.evicted)]
-        {
+        let counts = [
+            ("expired", tally.expired),
+            ("undeliverable", tally.undeliverable),
+            ("evicted", tally.evicted),
+            ("buried", tally.buried),
+            // Each may have taken jobs along that waited at the broker.
+            ("session_lost", self.telemetry.sessions_lost()),
+        ];
+        for (reason, count) in counts {
             if count > 0 {
                 *losses.entry(reason.to_owned()).or_default() += count;
             }

@@ -67,6 +67,9 @@ impl House {
                 rows.iter().for_each(|row| self.drop_fresh(*row));
                 Input::Evicted { rows }
             }
+            Written::Added { rows } => {
+                Input::Recovered { jobs: Vec::new(), rows: self.keep_fresh(rows), seen: Vec::new() }
+            }
             Written::Again(write) => {
                 self.desk.write(write, self.clock.now());
                 return None;

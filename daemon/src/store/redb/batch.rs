@@ -9,13 +9,15 @@ use picket_core::{
 };
 
 use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, OpenJob, SEEN, Setup, trouble::Trouble};
+use sha2::{Digest as _, Sha256};
+
 use crate::{
     answer,
     config::OnFull,
     ports::{DeadLetter, Death, Message, NewRow, Request, Write, Written},
     store::{
         blobs::{BlobId, Blobs},
-        records::{DeadRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, decode, encode},
+        records::{DeadRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, Was, decode, encode},
     },
 };
 use std::sync::Arc;
@@ -134,6 +136,11 @@ impl<'t> Batch<'t> {
                 self.remove_row(*row)?;
                 Ok(Written::Done)
             }
+            Write::Bury { row, code } => {
+                self.bury_row(*row, code)?;
+                Ok(Written::Done)
+            }
+            Write::Resend { number } => self.resend(*number),
             Write::ForgetDead { number } => {
                 self.forget_dead(*number)?;
                 Ok(Written::Done)
@@ -201,10 +208,8 @@ impl<'t> Batch<'t> {
     }
 
     fn bury(&mut self, job: JobRecord, Death { failure, attempts }: &Death) -> Result<(), Trouble> {
-        let number = self.change.next_dead;
-        self.change.next_dead += 1;
         let letter = DeadLetter {
-            number,
+            number: 0,
             id: job.id.clone(),
             model: job.model.clone(),
             code: failure.code.to_owned(),
@@ -213,9 +218,48 @@ impl<'t> Batch<'t> {
             digest: answer::hex(&job.digest),
             since: self.now.stamp.wall / 1_000_000,
             bytes: job.bytes,
-            first: self.first_bytes(&job),
+            first: answer::first_bytes(&self.bytes(job.content.payloads().next())),
         };
-        self.dead.insert(number, encode(&DeadRecord { letter, job }).as_slice())?;
+        self.insert_dead(letter, Was::Job(job))
+    }
+
+    /// The message goes from the outbox to the dead letters.
+    fn bury_row(&mut self, row: RowId, code: &str) -> Result<(), Trouble> {
+        let found = self.messages.get(row.0)?.and_then(|value| decode::<MessageRecord>(value.value()));
+        if let (Some(record), false) = (found, self.draining) {
+            let payload = self.bytes(Some(&record.payload));
+            let letter = DeadLetter {
+                number: 0,
+                id: record.job.clone().unwrap_or_default(),
+                model: String::new(),
+                code: code.to_owned(),
+                message: format!("the broker forbids publishing on {}", record.to()),
+                attempts: 0,
+                digest: answer::hex(&Sha256::digest(&payload)),
+                since: self.now.stamp.wall / 1_000_000,
+                bytes: payload.len() as u64,
+                first: answer::first_bytes(&payload),
+            };
+            self.change.adopted.extend(record.payload.blob());
+            self.insert_dead(letter, Was::Row(record))?;
+        }
+        self.remove_row(row)
+    }
+
+    fn resend(&mut self, number: u64) -> Result<Written, Trouble> {
+        let found = self.dead.get(number)?.and_then(|value| decode::<DeadRecord>(value.value()));
+        let Some(DeadRecord { was: Was::Row(record), .. }) = found else { return Ok(Written::Done) };
+        let payload = self.bytes(Some(&record.payload));
+        let rows = self.insert_rows(&[record.message(payload, &self.setup.names, self.now)])?;
+        self.forget_dead(number)?;
+        Ok(Written::Added { rows })
+    }
+
+    fn insert_dead(&mut self, letter: DeadLetter, was: Was) -> Result<(), Trouble> {
+        let number = self.change.next_dead;
+        self.change.next_dead += 1;
+        let record = DeadRecord { letter: DeadLetter { number, ..letter }, was };
+        self.dead.insert(number, encode(&record).as_slice())?;
         while self.change.next_dead - self.change.first_dead > limits::DEAD_LETTERS as u64 {
             self.forget_dead(self.change.first_dead)?;
             self.change.first_dead += 1;
@@ -226,18 +270,17 @@ impl<'t> Batch<'t> {
     fn forget_dead(&mut self, number: u64) -> Result<(), Trouble> {
         let removed = self.dead.remove(number)?;
         if let Some(record) = removed.and_then(|value| decode::<DeadRecord>(value.value())) {
-            self.change.abandoned.extend(record.job.content.payloads().filter_map(Payload::blob));
+            self.change.abandoned.extend(record.blobs());
         }
         Ok(())
     }
 
-    fn first_bytes(&self, job: &JobRecord) -> String {
-        let bytes = match job.content.payloads().next() {
+    fn bytes(&self, payload: Option<&Payload>) -> Bytes {
+        match payload {
             Some(Payload::Inline(bytes)) => bytes.clone(),
             Some(Payload::Blob(id)) => self.blobs.get(id).unwrap_or_default(),
             None => Bytes::new(),
-        };
-        answer::first_bytes(&bytes)
+        }
     }
 
     fn insert_rows(&mut self, messages: &[Message]) -> Result<Vec<NewRow>, Trouble> {

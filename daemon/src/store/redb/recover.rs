@@ -136,7 +136,7 @@ impl RedbStore {
             }
             reading.index.next_dead = number.value() + 1;
             if let Some(record) = decode::<DeadRecord>(value.value()) {
-                record.job.content.payloads().filter_map(Payload::blob).for_each(|id| self.blobs.adopt(id));
+                record.blobs().into_iter().for_each(|id| self.blobs.adopt(id));
             }
         }
         Ok(())
@@ -178,11 +178,11 @@ fn count_losses(reading: &mut Reading<'_>) -> Result<(), Trouble> {
     }
     let losses = &mut reading.recovered.losses;
     if reading.recovered.moved_aside.is_some() {
-        *losses.entry("corrupt-store".to_owned()).or_default() += 1;
+        *losses.entry("corrupt_store".to_owned()).or_default() += 1;
     }
     if reading.damaged > 0 {
         tracing::error!(damaged = reading.damaged, "store/corrupt: records could not be read and are lost");
-        *losses.entry("corrupt-record".to_owned()).or_default() += reading.damaged;
+        *losses.entry("corrupt_record".to_owned()).or_default() += reading.damaged;
     }
     meta.insert(LOSSES, encode(losses).as_slice())?;
     Ok(())

@@ -7,6 +7,7 @@ pub mod asker;
 mod backoff;
 mod confirm;
 pub mod embedded;
+mod fault;
 mod ledger;
 mod link;
 mod session;
@@ -18,15 +19,23 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use picket_core::job::{AckTicket, Epoch, RowId};
 use rumqttc::{AsyncClient, ManualAck, PublishOptions};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
 
-use self::{confirm::Sent, ledger::Ledger, settings::Settings, topics::Topics};
+use self::{
+    confirm::{Judge, Sent},
+    ledger::Ledger,
+    settings::Settings,
+    topics::Topics,
+};
 use super::{TransportContext, TransportKind, TransportSetup};
 use crate::{
     config::{ConfigError, Section},
@@ -62,11 +71,14 @@ impl TransportSetup for Setup {
             live: Mutex::new(None),
             announced: Mutex::new(Announced::default()),
             closing: AtomicBool::new(false),
+            progress: AtomicBool::new(false),
+            max_packet: AtomicUsize::new(settings.max_packet),
             topics,
             settings,
         });
         let (sent, confirmations) = mpsc::channel(picket_core::limits::LINK_REQUESTS);
-        tokio::spawn(confirm::run(context.id, context.inbox.clone(), confirmations));
+        let judge = Judge::new(context.id, context.inbox.clone(), context.telemetry.clone(), shared.clone());
+        tokio::spawn(judge.run(confirmations));
         let link = tokio::spawn(link::supervise(shared.clone(), context));
         Ok(Box::new(MqttTransport { shared, sent, link }))
     }
@@ -78,6 +90,10 @@ struct Shared {
     live: Mutex<Option<Live>>,
     announced: Mutex<Announced>,
     closing: AtomicBool,
+    /// The present connection has brought a row to the broker.
+    progress: AtomicBool,
+    /// Largest packet that the broker takes, as of the last connection.
+    max_packet: AtomicUsize,
     topics: Topics,
     settings: Settings,
 }
@@ -86,7 +102,21 @@ struct Live {
     epoch: Epoch,
     client: AsyncClient,
     acks: Ledger<ManualAck>,
-    max_packet: usize,
+    /// Somebody wants this connection to end.
+    reset: Arc<Notify>,
+}
+
+impl Live {
+    /// The arrival behind the ticket is dealt with: its acknowledgement leaves, as early as the order of receipt allows.
+    fn acknowledge(&mut self, ticket: AckTicket) {
+        for ack in self.acks.release(ticket) {
+            // The request channel holds more than all acks and rows together. An ack that was lost all the same only
+            // makes the broker deliver that job again.
+            if self.client.try_manual_ack(ack).is_err() {
+                tracing::warn!("an acknowledgement found no room; the broker will deliver that job again");
+            }
+        }
+    }
 }
 
 /// Retained documents, published anew on every connection.
@@ -106,6 +136,23 @@ impl Shared {
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn note_progress(&self) {
+        self.progress.store(true, Ordering::Relaxed);
+    }
+
+    fn max_packet(&self) -> usize {
+        self.max_packet.load(Ordering::Relaxed)
+    }
+
+    /// Publishes something about this daemon. Not what is larger than the broker takes: that would end the connection.
+    fn publish_document(&self, client: &AsyncClient, topic: String, payload: Vec<u8>, retained: bool) {
+        if topic.len() + payload.len() + PACKET_OVERHEAD > self.max_packet() {
+            tracing::debug!(topic, "larger than the broker's maximum packet size, not published");
+            return;
+        }
+        let _ = client.try_publish(topic, payload, PublishOptions::at_least_once().retain(retained));
+    }
+
     fn closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
@@ -116,7 +163,7 @@ impl Shared {
         let documents = [(self.topics.state(), &announced.state), (self.topics.loss(), &announced.loss)];
         for (topic, document) in documents {
             if let Some(document) = document {
-                let _ = client.try_publish(topic, document.clone(), PublishOptions::at_least_once().retained());
+                self.publish_document(client, topic, document.clone(), true);
             }
         }
     }
@@ -140,7 +187,7 @@ impl Transport for MqttTransport {
         let properties = topics::result_properties(message.to.correlation.as_ref(), message.code.as_ref());
         let size = message.payload.len() + message.to.to.len() + message.to.correlation.as_ref().map_or(0, |c| c.len());
         let options = PublishOptions::at_least_once().properties(properties);
-        let outcome = if size + PACKET_OVERHEAD > live.max_packet {
+        let outcome = if size + PACKET_OVERHEAD > self.shared.max_packet() {
             confirm::Outcome::Impossible("larger than the broker's maximum packet size")
         } else {
             match live.client.try_publish_tracked(&*message.to.to, message.payload.clone(), options) {
@@ -157,12 +204,12 @@ impl Transport for MqttTransport {
     fn ack(&mut self, ticket: AckTicket) {
         let mut live = self.shared.live();
         let Some(live) = live.as_mut().filter(|live| live.epoch == ticket.epoch) else { return };
-        for ack in live.acks.release(ticket) {
-            // The request channel holds more than all acks and rows together. An ack that was lost all the same only
-            // makes the broker deliver that job again.
-            if live.client.try_manual_ack(ack).is_err() {
-                tracing::warn!("an acknowledgement found no room; the broker will deliver that job again");
-            }
+        live.acknowledge(ticket);
+    }
+
+    fn reset(&mut self, epoch: Epoch) {
+        if let Some(live) = self.shared.live().as_ref().filter(|live| live.epoch == epoch) {
+            live.reset.notify_one();
         }
     }
 
@@ -180,8 +227,7 @@ impl Transport for MqttTransport {
             Announcement::Event(_) => {}
         }
         if let Some(live) = self.shared.live().as_ref() {
-            let options = PublishOptions::at_least_once().retain(retained);
-            let _ = live.client.try_publish(topic, payload, options);
+            self.shared.publish_document(&live.client, topic, payload, retained);
         }
     }
 
@@ -190,8 +236,7 @@ impl Transport for MqttTransport {
     }
 
     fn max_payload(&self) -> usize {
-        let known = self.shared.live().as_ref().map(|live| live.max_packet);
-        known.unwrap_or(self.shared.settings.max_packet).saturating_sub(2 * PACKET_OVERHEAD)
+        self.shared.max_packet().saturating_sub(2 * PACKET_OVERHEAD)
     }
 
     fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -20,6 +20,7 @@ struct Raw {
     cert_file: Option<Spanned<PathBuf>>,
     key_file: Option<Spanned<PathBuf>>,
     keep_alive_s: Option<Spanned<u16>>,
+    qos: Option<Spanned<u8>>,
     max_packet: Option<Spanned<String>>,
     embedded: Option<Spanned<String>>,
 }
@@ -90,6 +91,15 @@ impl Settings {
             Some(seconds) if *seconds.as_ref() >= 1 => *seconds.as_ref(),
             Some(seconds) => return fail(seconds.span(), "keep_alive_s is at least 1".to_owned()),
         };
+        // Not at most once, which loses jobs; not exactly once, which is no better than job ids and breaks on reconnect.
+        match raw.qos.as_ref().map(|qos| (*qos.as_ref(), qos.span())) {
+            None | Some((1, _)) => {}
+            Some((2, span)) => {
+                let message = "QoS 2 is not supported: QoS 1 and job ids give each job one result";
+                return Err(place.fault("config/qos2-unsupported", Some(span), message));
+            }
+            Some((_, span)) => return fail(span, "qos is 1: with less, jobs and results get lost".to_owned()),
+        }
         let max_packet = match &raw.max_packet {
             None => limits::MAX_PACKET_BYTES,
             Some(text) => match units::bytes(text.as_ref()) {
