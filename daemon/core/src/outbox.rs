@@ -9,8 +9,8 @@
 //!    └──── held ◀───────┴───────────────────▶ gone
 //! ```
 //!
-//! A receiver that refuses gets less: its lane rests for a while that doubles, and then tries one row at a time until one
-//! is taken. A row that is forbidden waits for its own next try, so that those behind it can go.
+//! A busy receiver gets less: its lane rests for a while that doubles, and then tries one row at a time until one is taken.
+//! A row that is forbidden waits for its own next try, and only that: those behind it go on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -181,8 +181,8 @@ impl Outbox {
         if !lane.answered(row, epoch, now) {
             return None;
         }
-        lane.rest(now);
         if refusal == Refusal::Busy {
+            lane.rest(now);
             lane.unsent.insert(row);
             return None;
         }
