@@ -59,6 +59,8 @@ pub struct Request {
     /// Set when the transport knows already that this cannot be answered.
     pub fault: Option<Failure>,
     pub deadline: Option<Span>,
+    /// The asker wants no answer later than this after the job's arrival; the answer may be dropped then.
+    pub expiry: Option<Span>,
     pub priority: u8,
     /// `None` takes the configured default class.
     pub privacy: Option<Privacy>,
@@ -160,6 +162,11 @@ pub trait Transport: Send {
 
     /// Largest payload that can leave.
     fn max_payload(&self) -> usize;
+
+    /// Its tasks make progress: what a watchdog wants to know. A peer that is away is no standstill.
+    fn is_moving(&self) -> bool {
+        true
+    }
 
     /// No new jobs, please.
     fn stop_intake(&mut self) {}

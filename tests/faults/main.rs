@@ -6,5 +6,6 @@ mod connection;
 mod delivery;
 mod jobs;
 mod load;
+mod receipts;
 mod refusals;
 mod support;

@@ -52,6 +52,7 @@ pub fn request(id: &JobId, payload: Bytes) -> Arc<Request> {
         id: Some(id.clone()),
         fault: None,
         deadline: None,
+        expiry: None,
         priority: 0,
         privacy: None,
         content: Content::Raw { bytes: payload, dtype: None, shape: None },

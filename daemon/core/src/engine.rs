@@ -27,7 +27,7 @@ use crate::{
         decide::{Decision, Observation, Policy, Reason},
     },
     job::{AckTicket, Digest, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId},
-    outbox::Outbox,
+    outbox::{Confirmed, Outbox},
     queue::ModelQueue,
     seen::Seen,
     tally::Tally,
@@ -177,13 +177,20 @@ impl Engine {
             Input::ProviderAnswered { key, provider, timeout, took, result } => {
                 self.provider_answered(now, key, provider, timeout, took, result, out);
             }
-            Input::LinkUp { transport, epoch, patience } => self.outbox.link_up(transport, epoch, patience, now),
+            Input::LinkUp { transport, epoch, terms } => self.outbox.link_up(transport, epoch, terms, now),
+            Input::Receipt { transport, job } => {
+                for row in self.outbox.receipt(transport, &job, now) {
+                    self.row_gone(Some(job.clone()));
+                    out.push(Action::Confirm { row });
+                }
+            }
             Input::LinkDown { transport } => self.outbox.link_down(transport),
             Input::Confirmed { transport, row, epoch } => match self.outbox.confirm(transport, row, epoch, now) {
-                Ok(job) => {
+                Ok(Confirmed::Gone(job)) => {
                     self.row_gone(job);
                     out.push(Action::Confirm { row });
                 }
+                Ok(Confirmed::AwaitsReceipt) => {}
                 Err(()) => out.push(Action::Note(Note::StaleConfirm { row })),
             },
             Input::Undeliverable { transport, row, epoch } => {

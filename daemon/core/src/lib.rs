@@ -54,11 +54,12 @@ pub enum Input {
     Inferred { key: Key, model: ModelId, result: Result<Observation, Failure>, prepare: Span, infer: Span },
     /// A provider call ended; `timeout` is the patience that the call was given.
     ProviderAnswered { key: Key, provider: ProviderId, timeout: Span, took: Span, result: Result<(), ProviderFault> },
-    /// A transport can deliver from now on. With `patience`, a row that stays without an answer for so long means that the
-    /// connection is dead, whatever else still moves on it.
-    LinkUp { transport: TransportId, epoch: Epoch, patience: Option<Span> },
+    /// A transport can deliver from now on.
+    LinkUp { transport: TransportId, epoch: Epoch, terms: LinkTerms },
     /// It can no more; what was not confirmed will be sent again.
     LinkDown { transport: TransportId },
+    /// The consumer of this job's result says that it has it.
+    Receipt { transport: TransportId, job: JobId },
     /// The receiver took this row, on this connection.
     Confirmed { transport: TransportId, row: RowId, epoch: Epoch },
     /// The receiver did not take this row; it stays.
@@ -104,6 +105,15 @@ pub enum Action {
     Forget { key: Key },
     /// Something that an operator wants to know.
     Note(Note),
+}
+
+/// What the engine may expect of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkTerms {
+    /// A row that stays without an answer for so long means that the connection is dead, whatever else still moves on it.
+    pub patience: Option<Span>,
+    /// A result stays until its consumer has sent a receipt: the broker's word is not enough.
+    pub receipts: bool,
 }
 
 /// A row of the outbox as the engine sees it.

@@ -10,6 +10,8 @@ pub const ATTEMPTS: u32 = 3;
 pub const KEPT_RESULTS: usize = 4_096;
 /// Bytes of finished results that are kept for repetition.
 pub const KEPT_RESULT_BYTES: usize = 32 << 20;
+/// A store that does not answer for so long hangs: the watchdog is not fed any more.
+pub const STORE_PATIENCE: Span = Span::from_millis(10_000);
 /// Jobs that one transaction of the store takes: one sync for all of them.
 pub const GROUP_COMMIT: usize = 64;
 /// Confirmations that may wait for a transaction of their own …
@@ -26,6 +28,10 @@ pub const STORE_CACHE_BYTES: usize = 2 << 20;
 pub const STORE_RESERVE_BYTES: u64 = 4 << 20;
 /// Dead letters that are kept for `picket dead`; the oldest goes first, counted.
 pub const DEAD_LETTERS: usize = 1_000;
+/// A result whose consumer sends no receipt (`confirm = "receipt"`) is sent again after this, doubled each time …
+pub const RECEIPT_WAIT: Span = Span::from_millis(30_000);
+/// … up to this.
+pub const RECEIPT_WAIT_MAX: Span = Span::from_millis(3_600_000);
 /// Result rows that may be at a transport without its confirmation.
 pub const DELIVERY_WINDOW: usize = 256;
 /// Inputs that may wait for the run loop.
@@ -35,6 +41,14 @@ pub const INBOX_BURST: usize = 64;
 /// Jobs handed to an inference pool ahead of a free worker, so that a worker never waits for the loop.
 /// Models with `when_full = "newest-wins"` get none: a frame that is handed over can no longer be replaced.
 pub const PREFETCH_PER_WORKER: usize = 8;
+/// An inference that takes so many times its model's default deadline never ends …
+pub const STUCK_FACTOR: u32 = 10;
+/// … but none is given up sooner than after this.
+pub const STUCK_MIN: Span = Span::from_millis(2_000);
+/// Threads given up, all models together; one more, and the process starts anew: each may burn a core.
+pub const STUCK_THREADS: usize = 4;
+/// How often inference threads are looked after while they work.
+pub const STUCK_CHECK: Span = Span::from_millis(1_000);
 /// Inference threads of one model.
 pub const WORKERS_PER_MODEL: usize = 64;
 /// Default number of jobs that wait for one model.

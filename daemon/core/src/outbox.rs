@@ -4,7 +4,7 @@
 //! ```text
 //!            next              confirm, take
 //! unsent ───────────▶ sent ─────────────────▶ gone
-//!    ▲    Busy ◀──────┤ │
+//!    ▲    Busy ◀──────┤ │      or a receipt
 //!    │                  │ Forbidden            after so many tries
 //!    └──── held ◀───────┴───────────────────▶ gone
 //! ```
@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
-    OutboxRow, Refusal,
+    LinkTerms, OutboxRow, Refusal,
     job::{Epoch, JobId, RowId, TransportId},
     limits,
     time::{Moment, Span},
@@ -31,14 +31,16 @@ struct Lane {
     sent: BTreeMap<RowId, Moment>,
     /// The same in the order of handing over; what has been answered meanwhile goes when it comes to the front.
     order: VecDeque<(Moment, RowId)>,
-    /// Forbidden; each goes to `unsent` at its moment.
+    /// Forbidden, or without their receipt; each goes to `unsent` at its moment.
     held: BTreeSet<(Moment, RowId)>,
+    /// Rows that wait for a receipt of their job's consumer; some may be on their way once more.
+    awaited: BTreeMap<JobId, Vec<RowId>>,
     /// Nothing is handed over before this moment: the receiver refused a row.
     pause_until: Option<Moment>,
     /// Pauses since the receiver last took a row.
     pauses: u32,
     /// So long may the oldest row wait for its answer.
-    patience: Option<Span>,
+    terms: LinkTerms,
     /// When the oldest row became the oldest: before that, it had to wait for others.
     oldest_since: Moment,
     /// Connections that were given up since the receiver last took a row.
@@ -85,7 +87,7 @@ impl Lane {
     fn dead_at(&self) -> Option<Moment> {
         let (handed_over, _) = self.order.front().filter(|_| self.up.is_some() && !self.resetting)?;
         let longest = Span::from_micros(u64::MAX);
-        let patience = doubled(self.patience?, self.resets.min(limits::PATIENCE_DOUBLINGS), longest);
+        let patience = doubled(self.terms.patience?, self.resets.min(limits::PATIENCE_DOUBLINGS), longest);
         Some(self.oldest_since.max(*handed_over) + patience)
     }
 }
@@ -101,6 +103,17 @@ struct Row {
     job: Option<JobId>,
     /// How often it was forbidden.
     forbidden: u32,
+    /// How often it was handed over and taken, without a receipt.
+    taken: u32,
+    held_until: Option<Moment>,
+}
+
+/// What a confirmation means for a row.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Confirmed {
+    Gone(Option<JobId>),
+    /// It stays until its consumer has sent a receipt.
+    AwaitsReceipt,
 }
 
 #[derive(Debug, Default)]
@@ -112,18 +125,22 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub fn insert(&mut self, row: &OutboxRow) {
         self.lanes.entry(row.transport).or_default().unsent.insert(row.row);
-        self.rows.insert(row.row, Row { job: row.job.clone(), forbidden: 0 });
+        self.rows.insert(row.row, Row { job: row.job.clone(), forbidden: 0, taken: 0, held_until: None });
     }
 
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    pub fn link_up(&mut self, transport: TransportId, epoch: Epoch, patience: Option<Span>, now: Moment) {
+    pub fn link_up(&mut self, transport: TransportId, epoch: Epoch, terms: LinkTerms, now: Moment) {
         let lane = self.lanes.entry(transport).or_default();
         lane.start_over();
         lane.up = Some(epoch);
-        lane.patience = patience;
+        lane.terms = terms;
+        if terms.receipts {
+            // The broker may have been another one, or have forgotten what it took.
+            lane.unsent.extend(std::mem::take(&mut lane.held).into_iter().map(|(_, row)| row));
+        }
         lane.oldest_since = now;
     }
 
@@ -134,18 +151,51 @@ impl Outbox {
     }
 
     /// The receiver took a row. `Err` when this connection has no claim on it: an old one's echo.
-    pub fn confirm(
-        &mut self,
-        transport: TransportId,
-        row: RowId,
-        epoch: Epoch,
-        now: Moment,
-    ) -> Result<Option<JobId>, ()> {
-        let job = self.take(transport, row, epoch, now)?;
+    pub fn confirm(&mut self, transport: TransportId, row: RowId, epoch: Epoch, now: Moment) -> Result<Confirmed, ()> {
         let lane = self.lanes.entry(transport).or_default();
+        if !lane.answered(row, epoch, now) {
+            return Err(());
+        }
         lane.pauses = 0;
         lane.resets = 0;
-        Ok(job)
+        if let (true, Some(Row { job: Some(job), taken, held_until, .. })) =
+            (lane.terms.receipts, self.rows.get_mut(&row))
+        {
+            let until = now + doubled(limits::RECEIPT_WAIT, *taken, limits::RECEIPT_WAIT_MAX);
+            *taken += 1;
+            *held_until = Some(until);
+            lane.held.insert((until, row));
+            let awaited = lane.awaited.entry(job.clone()).or_default();
+            if !awaited.contains(&row) {
+                awaited.push(row);
+            }
+            return Ok(Confirmed::AwaitsReceipt);
+        }
+        Ok(Confirmed::Gone(self.rows.remove(&row).and_then(|row| row.job)))
+    }
+
+    /// The consumer has this job's result: what was handed over of it is done.
+    pub fn receipt(&mut self, transport: TransportId, job: &JobId, now: Moment) -> Vec<RowId> {
+        let lane = self.lanes.entry(transport).or_default();
+        let mut rows = lane.awaited.remove(job).unwrap_or_default();
+        // Its consumer may be faster than its PUBACK.
+        let early =
+            lane.sent.keys().filter(|row| self.rows.get(row).is_some_and(|known| known.job.as_ref() == Some(job)));
+        rows.extend(early.copied().collect::<Vec<_>>());
+        rows.sort_unstable();
+        rows.dedup();
+        rows.retain(|row| {
+            lane.unsent.remove(row);
+            if let Some(epoch) = lane.up {
+                lane.answered(*row, epoch, now);
+            }
+            let Some(known) = self.rows.remove(row) else { return false };
+            if let Some(until) = known.held_until {
+                lane.held.remove(&(until, *row));
+            }
+            true
+        });
+        rows
     }
 
     /// Forgets a row that is no longer in the store, wherever it is on its way.
@@ -160,7 +210,7 @@ impl Outbox {
         self.rows.remove(&row).and_then(|row| row.job)
     }
 
-    /// Removes a row for good, as [`Self::confirm`] does, without a word about the receiver.
+    /// Removes a row for good: it has no receiver any more.
     pub fn take(&mut self, transport: TransportId, row: RowId, epoch: Epoch, now: Moment) -> Result<Option<JobId>, ()> {
         if !self.lanes.entry(transport).or_default().answered(row, epoch, now) {
             return Err(());
@@ -248,7 +298,8 @@ impl Outbox {
 
     /// Everything that could be delivered now has been confirmed.
     pub fn settled(&self) -> bool {
-        let waiting = |lane: &Lane| !lane.unsent.is_empty() || !lane.held.is_empty();
+        // A receipt may take for ever; the store keeps what has none.
+        let waiting = |lane: &Lane| !lane.unsent.is_empty() || !(lane.held.is_empty() || lane.terms.receipts);
         self.lanes.values().all(|lane| lane.sent.is_empty() && (lane.up.is_none() || !waiting(lane)))
     }
 }
@@ -259,6 +310,7 @@ mod tests {
 
     const MQTT: TransportId = TransportId(0);
     const ONE: Epoch = Epoch(1);
+    const PATIENT: LinkTerms = LinkTerms { patience: Some(Span::from_millis(2_000)), receipts: false };
 
     fn after(millis: u64) -> Moment {
         Moment::ZERO + Span::from_millis(millis)
@@ -270,7 +322,7 @@ mod tests {
         for row in rows {
             outbox.insert(&OutboxRow { row: RowId(*row), transport: MQTT, job: None });
         }
-        outbox.link_up(MQTT, ONE, Some(Span::from_millis(2_000)), Moment::ZERO);
+        outbox.link_up(MQTT, ONE, PATIENT, Moment::ZERO);
         outbox
     }
 
@@ -289,14 +341,14 @@ mod tests {
         let now = Moment::ZERO;
         outbox.link_down(MQTT);
         assert_eq!(outbox.next(now), None, "no link, no delivery");
-        outbox.link_up(MQTT, ONE, None, now);
+        outbox.link_up(MQTT, ONE, LinkTerms::default(), now);
         assert_eq!(outbox.next(now), Some((MQTT, RowId(1), ONE)));
         outbox.link_down(MQTT);
         assert_eq!(outbox.confirm(MQTT, RowId(1), ONE, now), Err(()), "a confirmation after the cut does not count");
-        outbox.link_up(MQTT, Epoch(2), None, now);
+        outbox.link_up(MQTT, Epoch(2), LinkTerms::default(), now);
         assert_eq!(outbox.next(now), Some((MQTT, RowId(1), Epoch(2))));
         assert_eq!(outbox.confirm(MQTT, RowId(1), ONE, now), Err(()), "nor does an old connection's");
-        assert_eq!(outbox.confirm(MQTT, RowId(1), Epoch(2), now), Ok(None));
+        assert_eq!(outbox.confirm(MQTT, RowId(1), Epoch(2), now), Ok(Confirmed::Gone(None)));
         assert_eq!(outbox.len(), 1);
     }
 
@@ -379,8 +431,59 @@ mod tests {
             waits.push(dead.since(now).as_micros() / 1_000_000);
             now = dead;
             assert!(outbox.stalled(now).is_some());
-            outbox.link_up(MQTT, Epoch(epoch), Some(Span::from_millis(2_000)), now);
+            outbox.link_up(MQTT, Epoch(epoch), PATIENT, now);
         }
         assert_eq!(waits, [2, 4, 8, 16, 32, 32]);
+    }
+
+    fn with_receipts() -> (Outbox, JobId) {
+        let mut outbox = Outbox::default();
+        let job = JobId::new("a").unwrap();
+        outbox.insert(&OutboxRow { row: RowId(1), transport: MQTT, job: Some(job.clone()) });
+        outbox.insert(&OutboxRow { row: RowId(2), transport: MQTT, job: None });
+        outbox.link_up(MQTT, ONE, LinkTerms { patience: None, receipts: true }, Moment::ZERO);
+        assert_eq!(outbox.next(Moment::ZERO).map(|(_, row, _)| row), Some(RowId(1)));
+        assert_eq!(outbox.next(Moment::ZERO).map(|(_, row, _)| row), Some(RowId(2)));
+        (outbox, job)
+    }
+
+    #[test]
+    fn a_result_stays_until_its_receipt_and_is_sent_again_without_one() {
+        let (mut outbox, job) = with_receipts();
+        let now = Moment::ZERO;
+        assert_eq!(outbox.confirm(MQTT, RowId(1), ONE, now), Ok(Confirmed::AwaitsReceipt));
+        assert_eq!(
+            outbox.confirm(MQTT, RowId(2), ONE, now),
+            Ok(Confirmed::Gone(None)),
+            "a dead letter has no consumer"
+        );
+        assert!(outbox.settled(), "a receipt may take for ever");
+        assert_eq!(outbox.next(now), None);
+        let later = outbox.next_deadline().unwrap();
+        assert_eq!(later, now + limits::RECEIPT_WAIT);
+        assert_eq!(outbox.next(later), Some((MQTT, RowId(1), ONE)));
+        assert_eq!(outbox.confirm(MQTT, RowId(1), ONE, later), Ok(Confirmed::AwaitsReceipt));
+        assert_eq!(
+            outbox.next_deadline(),
+            Some(later + limits::RECEIPT_WAIT + limits::RECEIPT_WAIT),
+            "less and less often"
+        );
+        assert_eq!(outbox.receipt(MQTT, &job, later), [RowId(1)]);
+        assert_eq!((outbox.len(), outbox.next_deadline()), (0, None));
+        assert_eq!(outbox.receipt(MQTT, &job, later), [], "a second receipt means nothing");
+    }
+
+    #[test]
+    fn a_receipt_may_come_before_its_confirmation_and_after_a_new_connection() {
+        let (mut outbox, job) = with_receipts();
+        let now = Moment::ZERO;
+        assert_eq!(outbox.receipt(MQTT, &job, now), [RowId(1)]);
+        assert_eq!(outbox.confirm(MQTT, RowId(1), ONE, now), Err(()));
+
+        let (mut outbox, job) = with_receipts();
+        outbox.confirm(MQTT, RowId(1), ONE, now).unwrap();
+        outbox.link_up(MQTT, Epoch(2), LinkTerms { patience: None, receipts: true }, now);
+        assert_eq!(outbox.receipt(MQTT, &job, now), [RowId(1)]);
+        assert_eq!(outbox.next(now).map(|(_, row, _)| row), Some(RowId(2)), "only the dead letter is left");
     }
 }

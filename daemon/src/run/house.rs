@@ -2,6 +2,7 @@
 
 mod about;
 mod asking;
+mod health;
 mod messages;
 mod storing;
 
@@ -40,12 +41,15 @@ struct Cargo {
     attempts: u32,
     /// Its number among the dead letters, when it was one.
     was_dead: Option<u64>,
+    /// Its answer is of no use after this. A restart begins this time anew: rather too long than too short.
+    expires_at: Option<Moment>,
 }
 
 impl Cargo {
-    fn new(request: Arc<Request>, id: JobId, digest: Digest, model: Option<ModelId>) -> Self {
+    fn new(now: Moment, request: Arc<Request>, id: JobId, digest: Digest, model: Option<ModelId>) -> Self {
         let (outputs, scores, upstream) = (Vec::new(), None, None);
-        Self { request, id, digest, model, outputs, scores, upstream, attempts: 0, was_dead: None }
+        let expires_at = request.expiry.map(|expiry| now + expiry);
+        Self { request, id, digest, model, outputs, scores, upstream, attempts: 0, was_dead: None, expires_at }
     }
 }
 
@@ -77,6 +81,8 @@ pub(super) struct House {
     losses_before: Losses,
     announced_losses: Losses,
     stopping: bool,
+    /// When inference threads are looked after next, while any works.
+    next_check: Option<Moment>,
 }
 
 impl House {
@@ -85,7 +91,8 @@ impl House {
     pub fn new(mut parts: Parts, clock: Clock) -> std::io::Result<(Self, mpsc::Receiver<Event>)> {
         let provider_names = parts.providers.iter().map(|slot| slot.name.clone()).collect();
         let recovered = parts.store.recover();
-        let (broken, store_bytes) = (parts.store.broken(), parts.store.bytes());
+        let broken = parts.store.broken().map(|why| format!("error[store/failed]: {why}"));
+        let store_bytes = parts.store.bytes();
         let mut house = Self {
             device: parts.device,
             clock,
@@ -110,13 +117,14 @@ impl House {
             losses_before: Losses::new(),
             announced_losses: Losses::new(),
             stopping: false,
+            next_check: None,
         };
         house.recover(recovered);
         Ok((house, parts.events))
     }
 
     pub fn next_deadline(&self) -> Option<std::time::Instant> {
-        let moments = [self.engine.next_deadline(), self.desk.next_deadline()];
+        let moments = [self.engine.next_deadline(), self.desk.next_deadline(), self.next_check];
         moments.into_iter().flatten().min().map(|moment| self.clock.instant(moment))
     }
 
@@ -134,8 +142,8 @@ impl House {
         self.broken.as_deref()
     }
 
-    pub fn close_store(self) {
-        self.desk.close();
+    pub fn into_desk(self) -> Desk {
+        self.desk
     }
 
     pub fn stop_intake(&mut self) {
@@ -218,7 +226,7 @@ impl House {
             answer_repeats: request.answer_repeats,
             again: was_dead.is_some(),
         };
-        let cargo = Cargo { was_dead, ..Cargo::new(request, id, digest, model.ok()) };
+        let cargo = Cargo { was_dead, ..Cargo::new(self.clock.now(), request, id, digest, model.ok()) };
         self.cargo.insert(key, cargo);
         self.hear_core(Input::Arrived(arrival));
     }
@@ -246,6 +254,7 @@ impl House {
 
     /// Performs everything that this burst led to, and gives the store its next batch when it is free.
     pub fn settle(&mut self) {
+        self.look_after_threads();
         self.announce_losses();
         loop {
             while let Some(input) = self.follow_ups.pop_front() {

@@ -68,8 +68,8 @@ enum Place {
 pub struct Desk {
     place: Place,
     next: Batch,
-    /// A batch is at the store.
-    busy: bool,
+    /// A batch is at the store, since then.
+    busy: Option<Moment>,
     /// The first confirmation of the next batch came at this moment.
     confirms_since: Option<Moment>,
 }
@@ -87,7 +87,7 @@ impl Desk {
         } else {
             Place::Here(store)
         };
-        Ok(Self { place, next: Batch::default(), busy: false, confirms_since: None })
+        Ok(Self { place, next: Batch::default(), busy: None, confirms_since: None })
     }
 
     pub fn write(&mut self, write: Write, now: Moment) {
@@ -107,17 +107,20 @@ impl Desk {
 
     /// Everything that was handed over is durable.
     pub const fn idle(&self) -> bool {
-        !self.busy && self.next.writes.is_empty() && self.next.fetches.is_empty() && self.next.errands.is_empty()
+        self.busy.is_none()
+            && self.next.writes.is_empty()
+            && self.next.fetches.is_empty()
+            && self.next.errands.is_empty()
     }
 
     /// Call [`Self::turn`] at this moment at the latest.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.confirms_since.filter(|_| !self.busy).map(|since| since + limits::CONFIRM_WAIT)
+        self.confirms_since.filter(|_| self.busy.is_none()).map(|since| since + limits::CONFIRM_WAIT)
     }
 
     /// Hands over the next batch if the store is free and something is worth it. A store without a thread answers at once.
     pub fn turn(&mut self, now: Moment, at_once: bool) -> Option<Done> {
-        if self.busy || self.idle() || (!at_once && self.can_wait(now)) {
+        if self.busy.is_some() || self.idle() || (!at_once && self.can_wait(now)) {
             return None;
         }
         let mut batch = std::mem::take(&mut self.next);
@@ -127,16 +130,21 @@ impl Desk {
         match &mut self.place {
             Place::Here(store) => Some(perform(store.as_mut(), batch)),
             Place::Away { to, .. } => {
-                self.busy = true;
+                self.busy = Some(now);
                 let sent = to.as_ref().is_some_and(|to| to.try_send(batch).is_ok());
                 (!sent).then(|| Done { broken: Some("the store's thread is gone".to_owned()), ..Done::default() })
             }
         }
     }
 
+    /// The disk does not answer.
+    pub fn is_stalled(&self, now: Moment) -> bool {
+        self.busy.is_some_and(|since| now.since(since) > limits::STORE_PATIENCE)
+    }
+
     /// The store has answered.
     pub const fn returned(&mut self) {
-        self.busy = false;
+        self.busy = None;
     }
 
     /// Confirmations alone are in no hurry: losing them only means that a result is delivered twice.

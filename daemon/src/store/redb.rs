@@ -154,6 +154,7 @@ impl RedbStore {
 
     /// Makes these writes, or none of them. With `draining`, those that need room are refused instead.
     fn attempt(&mut self, writes: &[Write], draining: bool) -> Result<Vec<Written>, Trouble> {
+        crate::failpoint::hit("store-transact");
         let now = self.now();
         let transaction = self.begin()?;
         let mut batch = Batch::open(&transaction, &self.setup, &self.blobs, &self.index, now, draining)?;

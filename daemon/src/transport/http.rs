@@ -27,7 +27,7 @@ use std::{
 };
 
 use picket_core::{
-    Input,
+    Input, LinkTerms,
     job::{AckTicket, Epoch, Failure, RowId, TransportId},
     limits,
     time::Span,
@@ -157,7 +157,7 @@ struct Server {
 
 /// Brings confirmations to the run loop. `deliver` must not wait for the loop's inbox: the loop itself calls it.
 async fn report(transport: TransportId, inbox: Inbox, mut confirmations: mpsc::Receiver<Input>) {
-    if inbox.send(Event::Core(Input::LinkUp { transport, epoch: EPOCH, patience: None })).await.is_err() {
+    if inbox.send(Event::Core(Input::LinkUp { transport, epoch: EPOCH, terms: LinkTerms::default() })).await.is_err() {
         return;
     }
     while let Some(input) = confirmations.recv().await {

@@ -1,6 +1,6 @@
 //! Beginning and end of processes and connections.
 
-use picket_core::{Input, job::Epoch};
+use picket_core::{Input, LinkTerms, job::Epoch};
 use rand::Rng;
 
 use super::{
@@ -30,7 +30,7 @@ impl World<'_> {
         self.process = Some(process);
         self.tell(self.store.recovered());
         if let Some(transport) = self.plan.http {
-            self.tell(Input::LinkUp { transport, epoch: Epoch(0), patience: None });
+            self.tell(Input::LinkUp { transport, epoch: Epoch(0), terms: LinkTerms::default() });
         }
         if self.plan.mqtt.is_some() {
             let delay = self.moment(50);
@@ -102,7 +102,7 @@ impl World<'_> {
         let again = self.broker.connect();
         let epoch = self.broker.epoch;
         let patience = Some(self.plan.patience);
-        self.tell(Input::LinkUp { transport, epoch, patience });
+        self.tell(Input::LinkUp { transport, epoch, terms: LinkTerms { patience, receipts: false } });
         for _ in 0..again {
             let delay = self.wire();
             self.after(delay, Inside::Receive(epoch));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use picket_core::{
-    Input, OutboxRow, Outcome, Refusal,
+    Input, LinkTerms, OutboxRow, Outcome, Refusal,
     engine::{Engine, WhenFull},
     escalation::decide::Observation,
     job::{AckTicket, Epoch, Failure, JobId, Key, ProviderId, RowId, TransportId},
@@ -226,7 +226,7 @@ impl Process {
 
     fn hears_of_the_way_out(&mut self, input: &Input, coverage: &mut Coverage) {
         match input {
-            Input::LinkUp { transport, epoch, patience } => {
+            Input::LinkUp { transport, epoch, terms: LinkTerms { patience, .. } } => {
                 let lane = Lane { epoch: Some(*epoch), patience: *patience, ..Lane::default() };
                 self.lanes.insert(*transport, lane);
             }

@@ -41,7 +41,7 @@ impl House {
             return self.error_messages(cargo, &Failure::new("result/too-large", message));
         }
         let (payload, json_len) = (document.payload, document.json_len);
-        vec![Message { to, payload, json_len, code: None, job: Some(cargo.id.clone()), expires_at: None }]
+        vec![Message { to, payload, json_len, code: None, job: Some(cargo.id.clone()), expires_at: cargo.expires_at }]
     }
 
     /// The error to the asker, and the dead letter where there is a place for it.
@@ -55,7 +55,7 @@ impl House {
             json_len: None,
             code: Some(code.clone()),
             job: Some(cargo.id.clone()),
-            expires_at: None,
+            expires_at: cargo.expires_at,
         };
         let death = Death { failure: failure.clone(), attempts: cargo.attempts };
         let payload: Bytes =

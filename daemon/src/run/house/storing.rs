@@ -30,7 +30,10 @@ impl House {
         for (job, request) in jobs {
             self.next_key = self.next_key.max(job.key.0 + 1);
             let model = job.model.as_ref().ok().copied();
-            let cargo = Cargo { attempts: job.attempts, ..Cargo::new(request, job.id.clone(), job.digest, model) };
+            let cargo = Cargo {
+                attempts: job.attempts,
+                ..Cargo::new(self.clock.now(), request, job.id.clone(), job.digest, model)
+            };
             self.cargo.insert(job.key, cargo);
             stored.push(job);
         }
@@ -40,8 +43,8 @@ impl House {
     /// A batch came back from the store.
     pub(super) fn stored(&mut self, done: Done) {
         self.store_bytes = done.bytes;
-        if done.broken.is_some() {
-            self.broken = done.broken;
+        if let Some(why) = done.broken {
+            self.broken = Some(format!("error[store/failed]: {why}; nothing was acknowledged since"));
         }
         for written in done.written {
             if let Some(input) = self.as_input(written) {

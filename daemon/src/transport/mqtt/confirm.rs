@@ -24,6 +24,8 @@ pub(super) struct Sent {
 
 pub(super) enum Outcome {
     Pending(PublishNotice),
+    /// Its asker does not want it any more.
+    Expired,
     /// The library had no room.
     NotNow,
     /// This message can never leave on such a connection.
@@ -45,6 +47,7 @@ enum Verdict {
     Taken,
     Refused(Refusal, &'static str),
     Never(&'static str),
+    Expired,
 }
 
 impl Judge {
@@ -65,6 +68,10 @@ impl Judge {
                     }
                     Some(Sent { row, epoch, outcome: Outcome::NotNow }) => {
                         (row, epoch, Verdict::Refused(Refusal::Busy, "mqtt/no-room"))
+                    }
+                    Some(Sent { row, epoch, outcome: Outcome::Expired }) => {
+                        self.telemetry.dropped("result-expired");
+                        (row, epoch, Verdict::Expired)
                     }
                     Some(Sent { row, epoch, outcome: Outcome::Impossible(why) }) => {
                         tracing::warn!(row = row.0, why, "a message cannot be published");
@@ -127,6 +134,7 @@ impl Judge {
                 }
                 Input::Rejected { transport, row, epoch, refusal }
             }
+            Verdict::Expired => Input::Undeliverable { transport, row, epoch },
             Verdict::Never(code) => {
                 self.telemetry.link_failed(code);
                 Input::Undeliverable { transport, row, epoch }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use picket_core::{Input, job::Epoch, limits, time::Span};
+use picket_core::{Input, LinkTerms, job::Epoch, limits, time::Span};
 use rand::Rng;
 use rumqttc::{
     AckMode, AsyncClient, ConnAck, Event as LinkEvent, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet,
@@ -73,7 +73,9 @@ pub(super) async fn supervise(shared: Arc<Shared>, context: TransportContext) {
         }
         let backoff = if fault.kind == FaultKind::ClientIdStolen { &mut contested } else { &mut ordinary };
         let chance: f64 = rand::rng().random();
-        tokio::time::sleep(backoff.next(chance)).await;
+        let wait = backoff.next(chance);
+        shared.moves_within(wait);
+        tokio::time::sleep(wait).await;
     }
 }
 
@@ -128,6 +130,7 @@ impl<'a> Connection<'a> {
         // blocks, or a peer that is gone without a word.
         let mut patience = CONNECT_LIMIT + GRACE;
         loop {
+            self.shared.moves_within(patience);
             let polled = tokio::select! {
                 biased;
                 () = reset.notified() => {
@@ -199,7 +202,8 @@ impl<'a> Connection<'a> {
         self.shared.publish_announced(client);
         tracing::info!(host = %self.shared.settings.host, port = self.shared.settings.port, "mqtt connected");
         let patience = Some(Span::from_millis(u64::try_from(self.patience().as_millis()).unwrap_or(u64::MAX)));
-        self.tell(Event::Core(Input::LinkUp { transport: self.context.id, epoch: self.epoch, patience })).await
+        let terms = LinkTerms { patience, receipts: self.shared.settings.receipts };
+        self.tell(Event::Core(Input::LinkUp { transport: self.context.id, epoch: self.epoch, terms })).await
     }
 
     async fn arrived(&self, publish: &Publish) -> Result<(), Fault> {
@@ -210,9 +214,15 @@ impl<'a> Connection<'a> {
             };
             live.client.prepare_ack(publish).map(|ack| live.acks.hold(ack))
         };
-        let Some(request) = self.shared.topics.request(publish, ticket) else {
-            // Not a job of ours (a broker with odd subscriptions): acknowledged, or it would block the acks behind it.
-            self.context.telemetry.dropped("not-a-job");
+        let receipt = self.shared.topics.receipt(publish);
+        let request = if receipt.is_some() { None } else { self.shared.topics.request(publish, ticket) };
+        let Some(request) = request else {
+            // A receipt, or not ours at all (a broker with odd subscriptions): nothing has to be durable first.
+            if let Some(Some(job)) = receipt {
+                self.tell(Event::Core(Input::Receipt { transport: self.context.id, job })).await?;
+            } else {
+                self.context.telemetry.dropped("not-a-job");
+            }
             if let (Some(ticket), Some(live)) = (ticket, self.shared.live().as_mut()) {
                 live.acknowledge(ticket);
             }

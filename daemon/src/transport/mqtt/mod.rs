@@ -19,11 +19,15 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use picket_core::job::{AckTicket, Epoch, RowId};
+use picket_core::{
+    job::{AckTicket, Epoch, RowId},
+    time::Span,
+};
 use rumqttc::{AsyncClient, ManualAck, PublishOptions};
 use tokio::{
     sync::{Notify, mpsc},
@@ -39,7 +43,7 @@ use self::{
 use super::{TransportContext, TransportKind, TransportSetup};
 use crate::{
     config::{ConfigError, Section},
-    ports::{Address, Announcement, Message, Transport},
+    ports::{Address, Announcement, Clock, Message, Transport},
 };
 
 pub struct Mqtt;
@@ -66,7 +70,8 @@ impl TransportSetup for Setup {
             tracing::warn!(host = %settings.host, "MQTT without TLS beyond this machine: jobs and results can be read on the way");
         }
         let topics =
-            Topics::new(context.id, &settings.prefix, &context.device, context.group.as_deref(), settings.max_packet);
+            Topics::new(context.id, &settings.prefix, &context.device, context.group.as_deref(), settings.max_packet)
+                .with_receipts(settings.receipts);
         let shared = Arc::new(Shared {
             live: Mutex::new(None),
             announced: Mutex::new(Announced::default()),
@@ -75,6 +80,8 @@ impl TransportSetup for Setup {
             max_packet: AtomicUsize::new(settings.max_packet),
             topics,
             settings,
+            clock: context.clock,
+            moving_until: AtomicU64::new(u64::MAX),
         });
         let (sent, confirmations) = mpsc::channel(picket_core::limits::LINK_REQUESTS);
         let judge = Judge::new(context.id, context.inbox.clone(), context.telemetry.clone(), shared.clone());
@@ -96,6 +103,9 @@ struct Shared {
     max_packet: AtomicUsize,
     topics: Topics,
     settings: Settings,
+    clock: Clock,
+    /// The connection's task says that it moves: until this moment, in microseconds.
+    moving_until: AtomicU64,
 }
 
 struct Live {
@@ -134,6 +144,12 @@ impl Shared {
 
     fn announced(&self) -> MutexGuard<'_, Announced> {
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection's task is here again at the latest after this while.
+    fn moves_within(&self, span: Duration) {
+        let until = self.clock.now() + Span::from_micros(u64::try_from((span + SLACK).as_micros()).unwrap_or(u64::MAX));
+        self.moving_until.store(until.as_micros(), Ordering::Relaxed);
     }
 
     fn note_progress(&self) {
@@ -176,6 +192,9 @@ struct MqttTransport {
     link: JoinHandle<()>,
 }
 
+/// A machine under load may be so late.
+const SLACK: Duration = Duration::from_secs(5);
+
 /// Bytes of a Publish beside topic, correlation data and payload: header, lengths, content type, error property.
 const PACKET_OVERHEAD: usize = 128;
 
@@ -184,10 +203,13 @@ impl Transport for MqttTransport {
         let live = self.shared.live();
         // Without this connection the engine has heard, or will hear, of its end; the row stays in the outbox.
         let Some(live) = live.as_ref().filter(|live| live.epoch == epoch) else { return };
-        let properties = topics::result_properties(message.to.correlation.as_ref(), message.code.as_ref());
+        let left = message.expires_at.map(|at| at.since(self.shared.clock.now()));
+        let properties = topics::result_properties(message.to.correlation.as_ref(), message.code.as_ref(), left);
         let size = message.payload.len() + message.to.to.len() + message.to.correlation.as_ref().map_or(0, |c| c.len());
         let options = PublishOptions::at_least_once().properties(properties);
-        let outcome = if size + PACKET_OVERHEAD > self.shared.max_packet() {
+        let outcome = if left == Some(Span::ZERO) {
+            confirm::Outcome::Expired
+        } else if size + PACKET_OVERHEAD > self.shared.max_packet() {
             confirm::Outcome::Impossible("larger than the broker's maximum packet size")
         } else {
             match live.client.try_publish_tracked(&*message.to.to, message.payload.clone(), options) {
@@ -229,6 +251,10 @@ impl Transport for MqttTransport {
         if let Some(live) = self.shared.live().as_ref() {
             self.shared.publish_document(&live.client, topic, payload, retained);
         }
+    }
+
+    fn is_moving(&self) -> bool {
+        self.shared.clock.now().as_micros() < self.shared.moving_until.load(Ordering::Relaxed)
     }
 
     fn dead_letters(&self) -> Option<Address> {
