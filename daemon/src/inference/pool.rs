@@ -91,11 +91,6 @@ impl Pool {
         Ok(hand)
     }
 
-    /// Some thread has work in hand.
-    pub fn is_busy(&self) -> bool {
-        self.hands.iter().any(|hand| hand.hold().is_some())
-    }
-
     /// Threads that were given up so far. Each may still take a core.
     pub const fn abandoned(&self) -> usize {
         self.abandoned

@@ -2,6 +2,7 @@
 
 mod about;
 mod asking;
+mod digest;
 mod health;
 mod messages;
 mod storing;
@@ -18,12 +19,12 @@ use picket_core::{
     job::{Arrival, Digest, Failure, JobId, Key, ModelId, Privacy, RowId, StoredJob},
     time::{Moment, Span},
 };
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
+use self::digest::digest;
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
-    ports::{Clock, Content, Death, Event, Face, Inferred, Losses, Message, Request, Upstream, Write},
+    ports::{Clock, Death, Event, Inferred, Losses, Message, Request, Upstream, Write},
     store::desk::Desk,
     telemetry::Telemetry,
 };
@@ -269,6 +270,7 @@ impl House {
                 None => {}
             }
         }
+        self.plan_next_check();
         self.telemetry.gauge(&self.engine.tally(), self.engine.outbox_rows(), self.store_bytes);
         self.announce_losses();
     }
@@ -385,22 +387,4 @@ impl House {
         let (id, digest) = (cargo.id.clone(), cargo.digest);
         self.write(Write::Finish { key, id, digest, messages, dead });
     }
-}
-
-/// What makes two arrivals the same job: model, form of the answer, and content.
-fn digest(request: &Request) -> Digest {
-    let mut hash = Sha256::new();
-    hash.update(request.model.as_bytes());
-    hash.update([0, u8::from(matches!(request.reply.face, Face::Oip { .. }))]);
-    if let Content::Raw { dtype, shape, .. } = &request.content {
-        // The same bytes as another tensor are another job.
-        hash.update(format!("{dtype:?} {shape:?}"));
-    }
-    let (first, second) = request.content.parts();
-    hash.update((first.len() as u64).to_le_bytes());
-    hash.update(first);
-    if let Some(second) = second {
-        hash.update(second);
-    }
-    hash.finalize().into()
 }

@@ -7,14 +7,16 @@ use super::House;
 impl House {
     /// Gives up inference threads that hang. Their jobs fail; with too many of them the process has to start anew.
     pub(super) fn look_after_threads(&mut self) {
-        let now = self.clock.now();
-        let due = self.next_check.is_some_and(|at| at <= now);
-        if due {
+        if self.next_check.is_some_and(|at| at <= self.clock.now()) {
+            self.next_check = None;
             self.replace_stuck_threads();
         }
-        if due || self.next_check.is_none() {
-            let busy = self.models.iter().any(|slot| slot.state.as_ref().is_ok_and(|(_, pool)| pool.is_busy()));
-            self.next_check = busy.then(|| now + limits::STUCK_CHECK);
+    }
+
+    /// While anything runs, threads are looked after from time to time.
+    pub(super) fn plan_next_check(&mut self) {
+        if self.next_check.is_none() && self.engine.tally().running > 0 {
+            self.next_check = Some(self.clock.now() + limits::STUCK_CHECK);
         }
     }
 
