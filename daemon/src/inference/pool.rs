@@ -167,6 +167,11 @@ impl Queue {
         Ok(())
     }
 
+    /// Work that is there already.
+    fn try_pop(&self) -> Option<Work> {
+        self.state().waiting.pop_front()
+    }
+
     /// Waits for work; `None` when there will be no more.
     fn pop(&self) -> Option<Work> {
         let wait = |state: &mut State| state.waiting.is_empty() && !state.closed;
@@ -191,14 +196,13 @@ struct Worker {
 impl Worker {
     fn run(self) {
         let mut runner: Option<Box<dyn Runner>> = None;
-        while let Some(Work { key, id, request }) = self.queue.pop() {
+        while let Some(Work { key, id, request }) = self.next() {
             *self.hand.hold() = Some((key, Instant::now()));
             self.shared.attempts.begin(self.slot, &id);
             let (mut result, prepare, infer) = self.infer(&mut runner, &id, &request);
             if self.hand.hold().take().is_none() {
                 return; // given up meanwhile; somebody else has this place
             }
-            self.shared.attempts.end(self.slot);
             if let Err(failure) = &mut result
                 && failure.code == PANICKED
             {
@@ -211,6 +215,15 @@ impl Worker {
                 return;
             }
         }
+    }
+
+    /// The next job overwrites the last one in the record of attempts; a thread that has none empties its place.
+    fn next(&self) -> Option<Work> {
+        if let Some(work) = self.queue.try_pop() {
+            return Some(work);
+        }
+        self.shared.attempts.end(self.slot);
+        self.queue.pop()
     }
 
     fn infer(

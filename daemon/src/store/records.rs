@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crc::{CRC_32_ISCSI, Crc};
 use picket_core::{
     job::{Digest, Failure, JobId, Key, Privacy, StoredJob},
     time::{Moment, Span, Stamp},
@@ -19,17 +18,18 @@ use crate::{
     tensor::Dtype,
 };
 
-/// CRC-32C.
-static CHECK: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
-
 /// Nothing here can fail to be written: every length is known. (If it did, the empty record would be found damaged.)
 pub(super) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    postcard::to_stdvec_crc32(record, CHECK.digest()).unwrap_or_default()
+    let mut bytes = postcard::to_stdvec(record).unwrap_or_default();
+    let check = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&check.to_le_bytes());
+    bytes
 }
 
 /// `None`: these bytes are not what was written.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    postcard::from_bytes_crc32(bytes, CHECK.digest()).ok()
+    let (record, check) = bytes.split_last_chunk()?;
+    (crc32fast::hash(record) == u32::from_le_bytes(*check)).then(|| postcard::from_bytes(record).ok())?
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -294,7 +294,8 @@ pub(super) struct RowRecord {
 pub(super) struct SeenRecord {
     pub id: String,
     pub digest: Digest,
-    pub row: Option<u64>,
+    /// Row and payload bytes.
+    pub kept: Option<(u64, u64)>,
 }
 
 /// A dead letter and what it was.
@@ -326,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_record_with_any_bit_flipped_is_not_read() {
-        let record = SeenRecord { id: "press-4/1".into(), digest: [7; 32], row: Some(9) };
+        let record = SeenRecord { id: "press-4/1".into(), digest: [7; 32], kept: Some((9, 1_000)) };
         let written = encode(&record);
         assert_eq!(decode::<SeenRecord>(&written).unwrap().id, record.id);
         for bit in 0..written.len() * 8 {

@@ -113,6 +113,8 @@ struct Index {
 struct OpenJob {
     number: u64,
     bytes: u64,
+    /// Some of its payload is a file.
+    blobs: bool,
 }
 
 impl RedbStore {
@@ -309,9 +311,9 @@ impl Store for RedbStore {
     }
 }
 impl Index {
-    fn open(&mut self, key: Key, number: u64, bytes: u64) {
-        self.jobs.insert(key, OpenJob { number, bytes });
-        self.bytes += bytes;
+    fn open(&mut self, key: Key, job: OpenJob) {
+        self.bytes += job.bytes;
+        self.jobs.insert(key, job);
     }
 
     fn keep(&mut self, row: RowId, id: JobId, bytes: u64) {

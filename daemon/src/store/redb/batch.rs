@@ -163,7 +163,8 @@ impl<'t> Batch<'t> {
         self.change.next_job += 1;
         self.jobs.insert(number, encode(&record).as_slice())?;
         self.change.bytes += bytes;
-        self.change.opened.push((job.key, OpenJob { number, bytes }));
+        let blobs = record.content.payloads().any(|payload| payload.blob().is_some());
+        self.change.opened.push((job.key, OpenJob { number, bytes, blobs }));
         if let Some(number) = was_dead {
             self.forget_dead(number)?;
         }
@@ -179,11 +180,14 @@ impl<'t> Batch<'t> {
         messages: &[Message],
         dead: Option<&Death>,
     ) -> Result<Written, Trouble> {
-        if let Some(job) = self.index.jobs.get(&key) {
-            let removed = self.jobs.remove(job.number)?.and_then(|value| decode::<JobRecord>(value.value()));
+        if let Some(job) = self.index.jobs.get(&key).copied() {
+            let removed = self.jobs.remove(job.number)?;
+            // Decoding costs; most jobs have no file and did not die.
+            let wanted = job.blobs || dead.is_some();
+            let record = removed.filter(|_| wanted).and_then(|value| decode::<JobRecord>(value.value()));
             self.change.bytes = self.change.bytes.saturating_sub(job.bytes);
             self.change.finished.push(key);
-            match (removed, dead) {
+            match (record, dead) {
                 (Some(record), Some(death)) if !self.draining => self.bury(record, death)?,
                 (Some(record), _) => {
                     self.change.abandoned.extend(record.content.payloads().filter_map(Payload::blob));
@@ -193,7 +197,8 @@ impl<'t> Batch<'t> {
         }
         let rows = self.insert_rows(messages)?;
         let own = rows.iter().find(|row| row.row.job.is_some());
-        let seen = SeenRecord { id: id.as_str().to_owned(), digest: *digest, row: own.map(|row| row.row.row.0) };
+        let kept = own.map(|row| (row.row.row.0, row.message.payload.len() as u64));
+        let seen = SeenRecord { id: id.as_str().to_owned(), digest: *digest, kept };
         let number = self.change.next_seen;
         self.change.next_seen += 1;
         self.seen.insert(number, encode(&seen).as_slice())?;
@@ -311,27 +316,30 @@ impl<'t> Batch<'t> {
         let Some(record) = self.outbox.remove(row.0)?.map(|value| decode::<RowRecord>(value.value())) else {
             return Ok(());
         };
-        self.change.bytes = self.change.bytes.saturating_sub(record.as_ref().map_or(0, |record| record.bytes));
+        let bytes = record.as_ref().map_or(0, |record| record.bytes);
+        self.change.bytes = self.change.bytes.saturating_sub(bytes);
         let job = record.and_then(|record| record.job).and_then(|id| JobId::new(&id).ok());
         let kept = job.is_some_and(|id| {
             self.index.kept_rows.get(&id) == Some(&row) || self.change.kept.iter().any(|(kept, ..)| *kept == row)
         });
         if !kept {
-            self.remove_message(row)?;
+            self.remove_message(row, bytes)?;
         }
         Ok(())
     }
 
-    fn remove_message(&mut self, row: RowId) -> Result<(), Trouble> {
-        let removed = self.messages.remove(row.0)?.and_then(|value| decode::<MessageRecord>(value.value()));
-        self.change.abandoned.extend(removed.and_then(|record| record.payload.blob()));
+    /// `bytes`: of its payload, which is a file of its own from a certain size on. Others need no decoding.
+    fn remove_message(&mut self, row: RowId, bytes: u64) -> Result<(), Trouble> {
+        let removed = self.messages.remove(row.0)?.filter(|_| bytes >= limits::BLOB_BYTES as u64);
+        let record = removed.and_then(|value| decode::<MessageRecord>(value.value()));
+        self.change.abandoned.extend(record.and_then(|record| record.payload.blob()));
         Ok(())
     }
 
     /// Forgets the oldest kept results until the rest is within its limits.
     pub fn evict_kept(&mut self) -> Result<(), Trouble> {
         let all = || self.index.kept.iter().chain(&self.change.kept);
-        let mut count = all().count();
+        let mut count = self.index.kept.len() + self.change.kept.len();
         let mut bytes = self.index.kept_bytes + self.change.kept.iter().map(|(.., bytes)| bytes).sum::<u64>();
         let mut gone = Vec::new();
         for (row, _, size) in all() {
@@ -339,12 +347,12 @@ impl<'t> Batch<'t> {
                 break;
             }
             (count, bytes) = (count - 1, bytes - size);
-            gone.push(*row);
+            gone.push((*row, *size));
         }
         self.change.forgotten = gone.len();
-        for row in gone {
+        for (row, bytes) in gone {
             if self.outbox.get(row.0)?.is_none() {
-                self.remove_message(row)?;
+                self.remove_message(row, bytes)?;
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use picket_core::{
     job::{JobId, Key, RowId},
 };
 
-use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, RedbStore, SEEN, trouble::Trouble};
+use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, OpenJob, RedbStore, SEEN, trouble::Trouble};
 use crate::{
     ports::Recovered,
     store::{
@@ -75,8 +75,9 @@ impl RedbStore {
                 bad.push(number);
                 continue;
             };
-            record.content.payloads().filter_map(Payload::blob).for_each(|id| self.blobs.adopt(id));
-            reading.index.open(key, number, record.bytes);
+            let files: Vec<_> = record.content.payloads().filter_map(Payload::blob).collect();
+            reading.index.open(key, OpenJob { number, bytes: record.bytes, blobs: !files.is_empty() });
+            files.into_iter().for_each(|id| self.blobs.adopt(id));
             reading.recovered.jobs.push((job, request));
         }
         for (number, record) in &marked {
@@ -160,10 +161,10 @@ fn read_seen(reading: &mut Reading<'_>) -> Result<(), Trouble> {
             bad.push(number);
             continue;
         };
-        if let Some(row) = record.row {
+        if let Some((row, bytes)) = record.kept {
             reading.index.next_row = reading.index.next_row.max(row + 1);
-            if let Some(found) = messages.get(row)? {
-                reading.index.keep(RowId(row), id.clone(), found.value().len() as u64);
+            if messages.get(row)?.is_some() {
+                reading.index.keep(RowId(row), id.clone(), bytes);
             }
         }
         reading.recovered.seen.push((id, record.digest));
