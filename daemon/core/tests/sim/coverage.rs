@@ -4,6 +4,10 @@
 #[derive(Clone, Copy, Debug)]
 pub enum Seen {
     Crash,
+    /// A job killed the process.
+    Poisoned,
+    SuspectAlone,
+    PoisonGivenUp,
     /// A transaction was durable, and the process died before it heard of it.
     CommittedUnheard,
     RecoveredJob,
@@ -57,6 +61,9 @@ impl Seen {
         use Seen::*;
         [
             Crash,
+            Poisoned,
+            SuspectAlone,
+            PoisonGivenUp,
             CommittedUnheard,
             RecoveredJob,
             RecoveredRow,

@@ -75,6 +75,7 @@ impl World<'_> {
                     deadline: Some(Span::from_millis(u64::MAX)),
                     priority: 0,
                     privacy: Privacy::Never,
+                    poison: false,
                 });
                 let happening =
                     if self.plan.http.is_some() { Happening::Call(spec, None) } else { Happening::Publish(spec) };

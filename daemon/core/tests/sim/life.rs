@@ -1,6 +1,9 @@
 //! Beginning and end of processes and connections.
 
-use picket_core::{Input, LinkTerms, job::Epoch};
+use picket_core::{
+    Input, LinkTerms,
+    job::{Epoch, Key},
+};
 use rand::Rng;
 
 use super::{
@@ -60,6 +63,20 @@ impl World<'_> {
         let delay = self.moment(100);
         self.at(self.now + delay, Event::Start);
         self.coverage.hit(Seen::Crash);
+    }
+
+    /// The process dies of a job that it runs. Of the jobs that were in hand besides, some were just running, too.
+    pub fn die_of(&mut self, key: Key) {
+        let in_hand: Vec<Key> = self.process().in_hand().collect();
+        for other in in_hand {
+            if other == key || self.rng.random_bool(0.5) {
+                if let Some(kept) = self.store.jobs.get_mut(&other) {
+                    kept.attempts += 1;
+                }
+            }
+        }
+        self.coverage.hit(Seen::Poisoned);
+        self.crash();
     }
 
     fn break_link(&mut self) {

@@ -97,6 +97,7 @@ impl World<'_> {
 
     fn infer(&mut self, key: Key, model: ModelId) {
         let places = slots(&self.plan, model.0);
+        self.check_suspects(key);
         let process = self.process();
         let known = process.live(key);
         assert!(known.accepted_at.is_some() && known.outcome.is_none(), "{key:?} is inferred out of turn");
@@ -117,7 +118,24 @@ impl World<'_> {
             Span::from_micros(up_to(&mut self.rng, self.plan.infer_latency).as_micros() * slow)
         };
         let result = self.observe();
+        if self.process().live(key).spec.poison {
+            return self.after(infer, Inside::Die(key));
+        }
         self.hears_after(infer, Input::Inferred { key, model, result, prepare: Span::ZERO, infer });
+    }
+
+    /// A job that may have killed a process runs alone, or an innocent one could die with it.
+    fn check_suspects(&mut self, key: Key) {
+        let attempts = |key: &Key| self.store.jobs.get(key).map_or(0, |kept| kept.attempts);
+        let process = self.process.as_ref().expect("the process runs");
+        let others: Vec<Key> = process.in_hand().collect();
+        assert!(attempts(&key) < limits::ATTEMPTS, "{key:?} is poison, and is run again");
+        assert!(attempts(&key) == 0 || others.is_empty(), "a suspect, {key:?}, runs beside {others:?}");
+        let suspect = others.iter().find(|other| attempts(other) > 0);
+        assert_eq!(suspect, None, "{key:?} runs beside a suspect");
+        if attempts(&key) > 0 {
+            self.coverage.hit(Seen::SuspectAlone);
+        }
     }
 
     fn observe(&mut self) -> Result<Observation, Failure> {
@@ -222,6 +240,11 @@ impl World<'_> {
                     "job/shed" => {
                         assert!(!inferred, "{key:?} is shed while it runs");
                         Some(Seen::Evicted)
+                    }
+                    "job/poison" => {
+                        assert!(known.spec.poison && !inferred, "{key:?} is innocent");
+                        assert!(self.store.jobs[&key].attempts >= limits::ATTEMPTS, "{key:?} was hardly tried");
+                        Some(Seen::PoisonGivenUp)
                     }
                     "model/invalid-output" => {
                         assert_eq!(known.said, Some(Said::Malformed));

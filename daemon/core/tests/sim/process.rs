@@ -155,6 +155,11 @@ impl Process {
         known
     }
 
+    /// Jobs that an inference thread has, or is about to take.
+    pub fn in_hand(&self) -> impl Iterator<Item = Key> {
+        self.keys.iter().filter(|(_, known)| known.inferred && known.said.is_none()).map(|(key, _)| *key)
+    }
+
     /// Jobs that take a place in this model's queue.
     pub fn waiting_for(&self, model: usize) -> usize {
         self.keys.values().filter(|known| known.spec.model == Some(model) && known.waits()).count()

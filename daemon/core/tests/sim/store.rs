@@ -56,6 +56,8 @@ pub struct Kept {
     pub spec: Rc<Spec>,
     pub to: Address,
     pub deadline_at: Moment,
+    /// How often a process died while it ran this job.
+    pub attempts: u32,
 }
 
 /// One message on its way out. `value` stands for its bytes; no two messages are made with the same.
@@ -112,7 +114,7 @@ impl Store {
             Op::Accept { key, spec, to, deadline_at } => {
                 let before = self.accepted.insert(spec.id.clone(), (spec.digest, to));
                 assert!(before.is_none(), "I4: {} is accepted a second time", spec.id);
-                self.jobs.insert(key, Kept { spec, to, deadline_at });
+                self.jobs.insert(key, Kept { spec, to, deadline_at, attempts: 0 });
                 Some(Input::Accepted { key })
             }
             Op::Finish { key, outcome } => Some(self.finish(key, &outcome)),
@@ -186,7 +188,7 @@ impl Store {
             id: kept.spec.id.clone(),
             digest: kept.spec.digest,
             model: Ok(ModelId(kept.spec.model.expect("only known models are accepted"))),
-            attempts: 0,
+            attempts: kept.attempts,
             deadline_at: kept.deadline_at,
             priority: kept.spec.priority,
             privacy: kept.spec.privacy,

@@ -42,6 +42,8 @@ pub enum Inside {
     NoticeCut,
     Receive(Epoch),
     AckArrives(Epoch),
+    /// This job kills the process that runs it.
+    Die(Key),
     /// A row is at its reader.
     Reach {
         transport: TransportId,
@@ -231,6 +233,7 @@ impl<'a> World<'a> {
                 }
             }
             Inside::Receive(epoch) => self.receive(epoch),
+            Inside::Die(key) => self.die_of(key),
             Inside::AckArrives(epoch) => self.broker.ack_arrives(epoch),
             Inside::Reach { transport, id, epoch, row, job } => self.reach(transport, id, epoch, row, job),
         }
