@@ -69,10 +69,10 @@ impl World<'_> {
     pub fn die_of(&mut self, key: Key) {
         let in_hand: Vec<Key> = self.process().in_hand().collect();
         for other in in_hand {
-            if other == key || self.rng.random_bool(0.5) {
-                if let Some(kept) = self.store.jobs.get_mut(&other) {
-                    kept.attempts += 1;
-                }
+            if (other == key || self.rng.random_bool(0.5))
+                && let Some(kept) = self.store.jobs.get_mut(&other)
+            {
+                kept.attempts += 1;
             }
         }
         self.coverage.hit(Seen::Poisoned);
