@@ -7,5 +7,6 @@ mod delivery;
 mod jobs;
 mod load;
 mod receipts;
+mod samples;
 mod refusals;
 mod support;
