@@ -147,6 +147,7 @@ pub struct Telemetry {
     seconds: Family<Stages, Histogram, fn() -> Histogram>,
     provider_seconds: Family<ProviderLabel, Histogram, fn() -> Histogram>,
     provider_failures: Family<ReasonLabel, Counter>,
+    store_refusals: Family<ReasonLabel, Counter>,
     dropped: Family<ReasonLabel, Counter>,
     /// The one of `dropped` that is announced as well.
     sessions_lost: Counter,
@@ -195,6 +196,7 @@ impl Telemetry {
             seconds,
             provider_seconds: Family::new_with_constructor(seconds_histogram),
             provider_failures: Family::default(),
+            store_refusals: Family::default(),
             sessions_lost: dropped.get_or_create_owned(&ReasonLabel { reason: "session-lost".to_owned() }),
             dropped,
             link_failures: Family::default(),
@@ -217,6 +219,7 @@ impl Telemetry {
             "Provider calls without a usable answer",
             self.provider_failures.clone(),
         );
+        registry.register("store_refusals", "Writes that the store could not make", self.store_refusals.clone());
         registry.register("dropped", "Everything that was ever dropped, by reason", self.dropped.clone());
         registry.register("link_failures", "What went wrong on links, by code", self.link_failures.clone());
         registry.register("jobs_now", "Invariant I5: accepted = done + dead + expired + waiting + running", identity);
@@ -288,7 +291,7 @@ impl Telemetry {
                 tracing::warn!(rows, "store/evicted: the store is full; its oldest results were given up for new jobs");
             }
             Note::StoreFailed(why) => {
-                tracing::warn!(code = why.code(), "the store refused; nothing is acknowledged until it works again");
+                self.store_refusals.get_or_create(&ReasonLabel { reason: why.code().to_owned() }).inc();
             }
             Note::ProviderFailed { provider: id, fault } => {
                 self.provider_failures.get_or_create(&ReasonLabel { reason: fault.code().to_owned() }).inc();

@@ -7,6 +7,6 @@ mod delivery;
 mod jobs;
 mod load;
 mod receipts;
-mod samples;
 mod refusals;
+mod samples;
 mod support;

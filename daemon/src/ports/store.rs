@@ -140,6 +140,9 @@ pub trait Store: Send {
     /// Payload bytes of jobs and rows.
     fn bytes(&self) -> usize;
 
+    /// What it holds at most; a job beyond it can never be accepted.
+    fn max_bytes(&self) -> usize;
+
     /// Do transactions wait for a disk? Such a store gets a thread of its own.
     fn waits(&self) -> bool;
 

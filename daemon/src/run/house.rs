@@ -2,6 +2,7 @@
 
 mod about;
 mod asking;
+mod cargo;
 mod digest;
 mod health;
 mod messages;
@@ -16,43 +17,18 @@ use picket_core::{
     Action, Input, Outcome,
     engine::Engine,
     escalation::decide::Observation,
-    job::{Arrival, Digest, Failure, JobId, Key, ModelId, Privacy, RowId, StoredJob},
+    job::{Arrival, Failure, JobId, Key, ModelId, Privacy, RowId, StoredJob},
     time::{Moment, Span},
 };
 use tokio::sync::mpsc;
 
-use self::digest::digest;
+use self::{cargo::Cargo, digest::digest};
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
-    ports::{Clock, Death, Event, Inferred, Losses, Message, Request, Upstream, Write},
+    ports::{Clock, Death, Event, Inferred, Losses, Message, Request, Write},
     store::desk::Desk,
     telemetry::Telemetry,
 };
-
-/// What the daemon keeps of a job while the engine knows its key.
-struct Cargo {
-    request: Arc<Request>,
-    id: JobId,
-    digest: Digest,
-    model: Option<ModelId>,
-    outputs: Vec<crate::tensor::Tensor>,
-    scores: Option<Vec<f32>>,
-    upstream: Option<Upstream>,
-    /// How often its inference began, in this process and those before.
-    attempts: u32,
-    /// Its number among the dead letters, when it was one.
-    was_dead: Option<u64>,
-    /// Its answer is of no use after this. A restart begins this time anew: rather too long than too short.
-    expires_at: Option<Moment>,
-}
-
-impl Cargo {
-    fn new(now: Moment, request: Arc<Request>, id: JobId, digest: Digest, model: Option<ModelId>) -> Self {
-        let (outputs, scores, upstream) = (Vec::new(), None, None);
-        let expires_at = request.expiry.map(|expiry| now + expiry);
-        Self { request, id, digest, model, outputs, scores, upstream, attempts: 0, was_dead: None, expires_at }
-    }
-}
 
 pub(super) struct House {
     device: Arc<str>,
@@ -60,6 +36,8 @@ pub(super) struct House {
     engine: Engine,
     desk: Desk,
     store_bytes: usize,
+    /// A larger job never fits into the store.
+    max_job_bytes: usize,
     /// Why the store cannot go on.
     broken: Option<String>,
     /// Results on their way out, at most [`limits::FRESH_RESULT_BYTES`] of them; others are read when their turn comes.
@@ -82,6 +60,8 @@ pub(super) struct House {
     losses_before: Losses,
     announced_losses: Losses,
     stopping: bool,
+    /// The store has refused something, and nothing has been accepted since.
+    store_failing: bool,
     /// When inference threads are looked after next, while any works.
     next_check: Option<Moment>,
 }
@@ -93,13 +73,14 @@ impl House {
         let provider_names = parts.providers.iter().map(|slot| slot.name.clone()).collect();
         let recovered = parts.store.recover();
         let broken = parts.store.broken().map(|why| format!("error[store/failed]: {why}"));
-        let store_bytes = parts.store.bytes();
+        let (store_bytes, max_job_bytes) = (parts.store.bytes(), parts.store.max_bytes());
         let mut house = Self {
             device: parts.device,
             clock,
             engine: parts.engine,
             desk: Desk::open(parts.store, &parts.inbox)?,
             store_bytes,
+            max_job_bytes,
             broken,
             fresh: HashMap::new(),
             fresh_bytes: 0,
@@ -118,6 +99,7 @@ impl House {
             losses_before: Losses::new(),
             announced_losses: Losses::new(),
             stopping: false,
+            store_failing: false,
             next_check: None,
         };
         house.recover(recovered);
@@ -213,7 +195,7 @@ impl House {
         let id = request.id.clone().unwrap_or_else(|| JobId::from_digest(&digest));
         let model = match &request.fault {
             Some(failure) => Err(failure.clone()),
-            None => self.find_model(&request.model),
+            None => self.fits(&request).and_then(|()| self.find_model(&request.model)),
         };
         let arrival = Arrival {
             key,
@@ -230,6 +212,17 @@ impl House {
         let cargo = Cargo { was_dead, ..Cargo::new(self.clock.now(), request, id, digest, model.ok()) };
         self.cargo.insert(key, cargo);
         self.hear_core(Input::Arrived(arrival));
+    }
+
+    /// Waiting for room would take for ever.
+    fn fits(&self, request: &Request) -> Result<(), Failure> {
+        let (first, second) = request.content.parts();
+        let bytes = first.len() + second.map_or(0, bytes::Bytes::len);
+        if bytes <= self.max_job_bytes {
+            return Ok(());
+        }
+        let message = format!("the job has {bytes} bytes, the whole store at most {}", self.max_job_bytes);
+        Err(Failure::new("input/too-large", message))
     }
 
     fn find_model(&self, name: &str) -> Result<ModelId, Failure> {

@@ -168,6 +168,10 @@ impl Store for MemoryStore {
         self.bytes
     }
 
+    fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     fn waits(&self) -> bool {
         false
     }

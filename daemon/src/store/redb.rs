@@ -270,6 +270,10 @@ impl Store for RedbStore {
         usize::try_from(self.index.bytes).unwrap_or(usize::MAX)
     }
 
+    fn max_bytes(&self) -> usize {
+        self.setup.max_bytes
+    }
+
     fn waits(&self) -> bool {
         true
     }

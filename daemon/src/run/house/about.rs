@@ -26,7 +26,11 @@ impl House {
                 json!({ "event": "provider-recovered", "provider": *self.provider_names[provider.0] })
             }
             Note::Evicted { rows } => json!({ "event": "store-evicted", "code": "store/evicted", "rows": rows }),
-            Note::StoreFailed(why) => json!({ "event": "store-failed", "code": why.code() }),
+            // Once per outage: every job that waits for room fails again several times a second.
+            Note::StoreFailed(why) if !std::mem::replace(&mut self.store_failing, true) => {
+                tracing::warn!(code = why.code(), "the store refused; nothing is acknowledged until it works again");
+                json!({ "event": "store-failed", "code": why.code() })
+            }
             _ => return,
         };
         self.announce(&Announcement::Event(event));

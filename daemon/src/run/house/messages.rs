@@ -8,7 +8,7 @@ use picket_core::{
     job::{Failure, ModelId},
 };
 
-use super::{Cargo, House};
+use super::{House, cargo::Cargo};
 use crate::{
     answer::{self, Facts},
     inference::served::Served,

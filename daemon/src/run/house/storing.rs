@@ -8,7 +8,7 @@ use picket_core::{
     limits,
 };
 
-use super::{Cargo, House};
+use super::{House, cargo::Cargo};
 use crate::{
     ports::{Announcement, Message, NewRow, Recovered, Write, Written},
     store::desk::Done,
@@ -61,7 +61,10 @@ impl House {
 
     pub(super) fn as_input(&mut self, written: Written) -> Option<Input> {
         Some(match written {
-            Written::Accepted { key } => Input::Accepted { key },
+            Written::Accepted { key } => {
+                self.store_failing = false;
+                Input::Accepted { key }
+            }
             Written::Finished { key, rows } => Input::Finished { key, rows: self.keep_fresh(rows) },
             Written::Repeated { key, rows } => Input::Repeated { key, rows: self.keep_fresh(rows) },
             Written::NothingToRepeat { key } => Input::NothingToRepeat { key },
