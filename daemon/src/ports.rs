@@ -6,7 +6,12 @@
 
 mod store;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    hash::{Hash, Hasher},
+    pin::Pin,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use picket_core::{
@@ -103,6 +108,15 @@ pub struct Address {
     /// A topic for MQTT; the number of the waiting request for HTTP.
     pub to: Arc<str>,
     pub correlation: Option<Bytes>,
+}
+
+impl Address {
+    /// Stands for this place: the same for the same transport, place and correlation data.
+    pub fn mark(&self) -> u64 {
+        let mut hash = std::hash::DefaultHasher::new();
+        (self.transport.0, &self.to, &self.correlation).hash(&mut hash);
+        hash.finish()
+    }
 }
 
 /// The form of a result.

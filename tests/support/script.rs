@@ -71,6 +71,7 @@ pub fn job(key: u64, id: &JobId, payload: &Bytes) -> StoredJob {
         priority: 0,
         privacy: Privacy::Ok,
         attempts: 0,
+        asker: 0,
     }
 }
 

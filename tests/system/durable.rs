@@ -62,6 +62,17 @@ async fn a_finished_result_is_repeated_by_the_next_process_and_the_job_not_run_a
 }
 
 #[tokio::test]
+async fn a_job_that_somebody_else_sends_as_well_is_run_once_and_answered_to_both() {
+    let (broker, _daemon, mut first) = start("", &[]).await;
+    let mut second = Client::connect(broker.port, &[]).await;
+    for client in [&first, &second] {
+        client.send(DIGITS, &job("shared")).await;
+    }
+    let answers = [first.answer().await.payload, second.answer().await.payload];
+    assert_eq!(answers[0], answers[1], "one result, to whoever asks");
+}
+
+#[tokio::test]
 async fn an_inference_that_never_ends_takes_nobody_along() {
     let port = free_port();
     let more = format!("deadline_ms = 200\n{}", http(port));

@@ -75,10 +75,18 @@ struct Job {
     wake: Moment,
     acks: Vec<AckTicket>,
     /// Arrivals of the same job that want their own answer when it is there.
-    repeats: Vec<Key>,
+    repeats: Vec<Joined>,
     /// A caller waits on the line and nothing has promised durability yet.
     may_bounce: bool,
     timing: Timing,
+}
+
+/// An arrival that joined an active job.
+#[derive(Clone, Copy, Debug)]
+struct Joined {
+    key: Key,
+    /// Its caller waits on the line; others have our acknowledgement.
+    may_bounce: bool,
 }
 
 #[derive(Debug)]

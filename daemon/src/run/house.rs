@@ -207,6 +207,7 @@ impl House {
             privacy: request.privacy.unwrap_or(self.default_privacy),
             ticket: request.ticket,
             answer_repeats: request.answer_repeats,
+            asker: request.reply.to.mark(),
             again: was_dead.is_some(),
         };
         let cargo = Cargo { was_dead, ..Cargo::new(self.clock.now(), request, id, digest, model.ok()) };
@@ -350,6 +351,7 @@ impl House {
             priority: cargo.request.priority,
             privacy: cargo.request.privacy.unwrap_or(self.default_privacy),
             attempts: 0,
+            asker: cargo.request.reply.to.mark(),
         };
         let (request, was_dead) = (cargo.request.clone(), cargo.was_dead);
         self.write(Write::Accept { job, request, was_dead });

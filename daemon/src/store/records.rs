@@ -210,6 +210,7 @@ impl JobRecord {
             priority: self.priority,
             privacy: self.privacy(),
             attempts: self.attempts,
+            asker: self.to.address(names).mark(),
         })
     }
 

@@ -23,6 +23,7 @@ impl World<'_> {
             known.admitted = true;
             known.accepted_at = Some(self.now);
             process.keys.insert(*key, Box::new(known));
+            process.askers.insert(kept.spec.id.clone(), kept.to.asker());
             process.tally.accepted += 1;
             process.tally.waiting += 1;
             self.coverage.hit(Seen::RecoveredJob);

@@ -75,7 +75,9 @@ impl World<'_> {
         assert!(known.accepted_at.is_none() && known.outcome.is_none(), "{key:?} is past its acceptance");
         known.admitted = true;
         known.deadline_at = deadline_at;
+        let (id, asker) = (known.spec.id.clone(), known.to.asker());
         let (spec, to, arrived) = (known.spec.clone(), known.to, known.arrived);
+        self.process().askers.insert(id, asker);
         let model = spec.model.expect("only known models are accepted");
         let whole = spec.deadline.unwrap_or(self.plan.models[model].deadline).min(limits::DEADLINE_MAX);
         assert_eq!(deadline_at, arrived + whole, "the deadline of {key:?}");

@@ -101,6 +101,8 @@ pub struct Process {
     /// Rows that the engine was told of and has not confirmed.
     pub rows: BTreeMap<RowId, TransportId>,
     pub inferred_ids: BTreeSet<JobId>,
+    /// Whose jobs were accepted or recovered in this life.
+    pub askers: BTreeMap<JobId, u64>,
     /// In hand of each model's threads, now and at most.
     pub inferring: Vec<usize>,
     pub peak: Vec<usize>,
@@ -127,6 +129,7 @@ impl Process {
             lanes: BTreeMap::new(),
             rows: BTreeMap::new(),
             inferred_ids: BTreeSet::new(),
+            askers: BTreeMap::new(),
             inferring: vec![0; plan.models.len()],
             peak: vec![0; plan.models.len()],
             calls: vec![0; plan.providers.len()],

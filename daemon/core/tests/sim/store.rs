@@ -23,6 +23,14 @@ pub enum Address {
 }
 
 impl Address {
+    /// All who publish are one, every caller is another.
+    pub const fn asker(self) -> u64 {
+        match self {
+            Self::Topic(_) => 0,
+            Self::Caller(_, call) => 1 + call as u64,
+        }
+    }
+
     pub const fn transport(self) -> TransportId {
         match self {
             Self::Topic(transport) | Self::Caller(transport, _) => transport,
@@ -189,6 +197,7 @@ impl Store {
             digest: kept.spec.digest,
             model: Ok(ModelId(kept.spec.model.expect("only known models are accepted"))),
             attempts: kept.attempts,
+            asker: kept.to.asker(),
             deadline_at: kept.deadline_at,
             priority: kept.spec.priority,
             privacy: kept.spec.privacy,

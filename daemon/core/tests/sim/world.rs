@@ -280,6 +280,7 @@ impl<'a> World<'a> {
             ticket,
             answer_repeats: ticket.is_none(),
             again: false,
+            asker: to.asker(),
         }));
         if let Some(repeats) = repeats {
             let repeated = self.process().keys[&key].repeated;
@@ -295,7 +296,8 @@ impl<'a> World<'a> {
             return None;
         }
         let on_its_way = process.rows.keys().any(|row| self.store.rows[row].1.as_ref() == Some(&spec.id));
-        Some(!on_its_way || matches!(to, Address::Caller(..)))
+        let first = process.askers.get(&spec.id).copied();
+        Some(!on_its_way || matches!(to, Address::Caller(..)) || first != Some(to.asker()))
     }
 
     /// The moment in which a transaction is durable, or fails.
