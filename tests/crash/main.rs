@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod images;
+mod kill_loop;
+mod offline;
 
 /// A number from the environment: campaigns are longer than the runs of every day.
 fn number(name: &str, default: u64) -> u64 {

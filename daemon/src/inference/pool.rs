@@ -210,6 +210,7 @@ impl Worker {
                 runner = None;
                 failure.code = "model/failed";
             }
+            failpoint::hit("inferred");
             let event = Event::Inferred { key, model: self.shared.model, result, prepare, infer };
             if self.shared.inbox.blocking_send(event).is_err() {
                 return;
