@@ -153,6 +153,7 @@ fn after_a_power_cut_at_any_point_the_store_holds_exactly_what_was_committed() {
             }
             let written = store.transact(writes.clone());
             script.committed(&writes, &written);
+            assert!(script.unsure.ids.is_empty(), "{written:?}");
             durable.push((disk.len(), script.expected.clone()));
         }
     }

@@ -17,7 +17,17 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 const WINDOW: usize = 40;
 const TOPIC: &str = "picket/v1/press-4/job/digits";
 /// Points in a job's life; see `daemon/src/failpoint.rs`.
-const POINTS: [&str; 4] = ["store-transact", "store-committed", "run-loop", "inferred"];
+const POINTS: [&str; 9] = [
+    "store-transact",
+    "store-commit",
+    "store-committed",
+    "accepted",
+    "inferred",
+    "finish",
+    "finished",
+    "confirm",
+    "run-loop",
+];
 
 fn config(port: u16) -> String {
     format!(

@@ -6,6 +6,7 @@
 mod images;
 mod kill_loop;
 mod offline;
+mod strace;
 
 /// A number from the environment: campaigns are longer than the runs of every day.
 fn number(name: &str, default: u64) -> u64 {

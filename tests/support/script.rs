@@ -1,7 +1,7 @@
 //! A scripted life of a store, and what must be in it after every transaction.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
 };
@@ -18,10 +18,11 @@ use picket_core::{
     time::{Moment, Span},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// What the next process must find, in comparable form.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Accepted and not finished: id → digest of the payload.
     pub jobs: BTreeMap<String, Digest>,
@@ -110,13 +111,44 @@ pub struct Script {
     /// Sometimes a payload is large enough to become a file of its own.
     large: bool,
     next: u64,
-    open: Vec<(u64, JobId, Bytes)>,
+    /// Accepted, not finished: key, id, digest of the payload.
+    open: Vec<(u64, JobId, Digest)>,
+    /// What was acknowledged.
     pub expected: Snapshot,
+    /// What was not: it may be there or not.
+    pub unsure: Unsure,
+}
+
+/// Writes that failed. The next process may find them done.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Unsure {
+    pub ids: BTreeSet<String>,
+    /// Rows that may be gone.
+    pub rows: BTreeSet<u64>,
+    /// Messages that may be there.
+    pub messages: BTreeSet<Digest>,
+}
+
+/// What `picket-store-script` says after a transaction.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Line {
+    pub expected: Snapshot,
+    pub unsure: Unsure,
+    pub broken: Option<String>,
+    /// A store that was broken has acknowledged something: it must not.
+    pub acknowledged_broken: bool,
 }
 
 impl Script {
     pub fn new(seed: u64, large: bool) -> Self {
-        Self { rng: StdRng::seed_from_u64(seed), large, next: 0, open: Vec::new(), expected: Snapshot::default() }
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            large,
+            next: 0,
+            open: Vec::new(),
+            expected: Snapshot::default(),
+            unsure: Unsure::default(),
+        }
     }
 
     fn payload(&mut self) -> Bytes {
@@ -142,13 +174,13 @@ impl Script {
                         request: request(&id, payload.clone()),
                         was_dead: None,
                     });
-                    self.open.push((self.next, id, payload));
+                    self.open.push((self.next, id, digest(&payload)));
                     self.next += 1;
                 }
                 // Only a job that an earlier transaction has accepted can be finished.
                 4..7 if available > 0 => {
                     let place = self.rng.random_range(0..available);
-                    let (key, id, payload) = self.open.remove(place);
+                    let (key, id, digest) = self.open.remove(place);
                     available -= 1;
                     let result = self.payload();
                     let dead = self
@@ -159,7 +191,7 @@ impl Script {
                     if dead.is_some() {
                         messages.push(message(&id, self.payload(), false));
                     }
-                    writes.push(Write::Finish { key: Key(key), id, digest: digest(&payload), messages, dead });
+                    writes.push(Write::Finish { key: Key(key), id, digest, messages, dead });
                 }
                 7 => {
                     let id = JobId::new(&format!("refused-{}", self.next)).unwrap();
@@ -182,40 +214,72 @@ impl Script {
         writes
     }
 
-    /// Notes what a transaction has made true. All writes must have succeeded.
+    /// Makes the next transaction. Was any of it acknowledged?
+    pub fn run(&mut self, store: &mut dyn Store) -> bool {
+        let writes = loop {
+            let writes = self.next_writes();
+            if !writes.is_empty() {
+                break writes;
+            }
+        };
+        let written = store.transact(writes.clone());
+        self.committed(&writes, &written);
+        written.iter().any(|written| !matches!(written, Written::Failed { .. } | Written::Again(_)))
+    }
+
+    /// Notes what a transaction has made true, and what failed.
     pub fn committed(&mut self, writes: &[Write], written: &[Written]) {
-        let finished: HashMap<Key, &Vec<picket::ports::NewRow>> = written
-            .iter()
-            .filter_map(|written| match written {
-                Written::Finished { key, rows } => Some((*key, rows)),
-                Written::Failed { key, why } => panic!("{key:?} failed: {why:?}"),
-                _ => None,
-            })
-            .collect();
-        for write in writes {
-            match write {
-                Write::Accept { job, request, .. } => {
+        for (write, written) in writes.iter().zip(written) {
+            match (write, written) {
+                (Write::Accept { job, request, .. }, Written::Accepted { .. }) => {
                     self.expected.jobs.insert(job.id.to_string(), digest(request.content.parts().0));
                 }
-                Write::Finish { key, id, messages, dead, .. } => {
+                (Write::Finish { id, messages, dead, .. }, Written::Finished { rows, .. }) => {
                     self.expected.jobs.remove(id.as_str());
                     self.expected.seen.push(id.to_string());
                     if dead.is_some() {
                         self.expected.dead.push(id.to_string());
                     }
-                    self.add_rows(finished[key], messages);
+                    self.add_rows(rows, messages);
                 }
-                Write::Refuse { key, messages } => self.add_rows(finished[key], messages),
-                Write::Confirm { row } => {
+                (Write::Refuse { messages, .. }, Written::Finished { rows, .. }) => self.add_rows(rows, messages),
+                (Write::Confirm { row }, Written::Done) => {
                     self.expected.rows.remove(&row.0);
                 }
-                Write::Repeat { .. }
-                | Write::Losses(_)
-                | Write::ForgetDead { .. }
-                | Write::Bury { .. }
-                | Write::Resend { .. } => {}
+                (
+                    Write::Repeat { .. }
+                    | Write::Losses(_)
+                    | Write::ForgetDead { .. }
+                    | Write::Bury { .. }
+                    | Write::Resend { .. },
+                    _,
+                ) => {}
+                _ => self.failed(write),
             }
         }
+    }
+
+    fn failed(&mut self, write: &Write) {
+        let mut sent: &[Message] = &[];
+        match write {
+            Write::Accept { job, .. } => {
+                self.open.retain(|(key, ..)| *key != job.key.0);
+                self.unsure.ids.insert(job.id.to_string());
+            }
+            Write::Finish { key, id, digest, messages, .. } => {
+                self.open.push((key.0, id.clone(), *digest));
+                self.unsure.ids.insert(id.to_string());
+                sent = messages;
+            }
+            Write::Refuse { messages, .. } => sent = messages,
+            Write::Confirm { row } => drop(self.unsure.rows.insert(row.0)),
+            Write::Repeat { .. }
+            | Write::Losses(_)
+            | Write::ForgetDead { .. }
+            | Write::Bury { .. }
+            | Write::Resend { .. } => {}
+        }
+        self.unsure.messages.extend(sent.iter().map(|message| digest(&message.payload)));
     }
 
     fn add_rows(&mut self, rows: &[picket::ports::NewRow], messages: &[Message]) {

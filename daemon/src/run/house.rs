@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use self::{cargo::Cargo, digest::digest};
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
+    failpoint,
     ports::{Clock, Death, Event, Inferred, Losses, Message, Request, Write},
     store::desk::Desk,
     telemetry::Telemetry,
@@ -320,6 +321,7 @@ impl House {
                 None => self.desk.fetch((transport, row, epoch)),
             },
             Action::Confirm { row } => {
+                failpoint::hit("confirm");
                 self.drop_fresh(row);
                 self.write(Write::Confirm { row });
             }
@@ -380,6 +382,7 @@ impl House {
             }
         };
         let (id, digest) = (cargo.id.clone(), cargo.digest);
+        failpoint::hit("finish");
         self.write(Write::Finish { key, id, digest, messages, dead });
     }
 }

@@ -64,6 +64,11 @@ impl Blobs {
         Ok(bytes.into())
     }
 
+    /// All rows are about to be read, maybe not for the first time.
+    pub fn forget_uses(&mut self) {
+        self.uses.clear();
+    }
+
     /// One more row names this file.
     pub fn adopt(&mut self, id: BlobId) {
         *self.uses.entry(id).or_default() += 1;

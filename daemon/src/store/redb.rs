@@ -49,6 +49,7 @@ use super::{
 use crate::{
     calendar::Calendar,
     config::OnFull,
+    failpoint,
     ports::{Clock, DeadLetter, Message, Recovered, Revived, Store, Write, Written},
 };
 
@@ -156,7 +157,7 @@ impl RedbStore {
 
     /// Makes these writes, or none of them. With `draining`, those that need room are refused instead.
     fn attempt(&mut self, writes: &[Write], draining: bool) -> Result<Vec<Written>, Trouble> {
-        crate::failpoint::hit("store-transact");
+        failpoint::hit("store-transact");
         let now = self.now();
         let transaction = self.begin()?;
         let mut batch = Batch::open(&transaction, &self.setup, &self.blobs, &self.index, now, draining)?;
@@ -166,8 +167,9 @@ impl RedbStore {
         }
         batch.evict_kept()?;
         let change = batch.close();
+        failpoint::hit("store-commit");
         transaction.commit()?;
-        crate::failpoint::hit("store-committed");
+        failpoint::hit("store-committed");
         if !change.evicted.is_empty() {
             written.push(Written::Evicted { rows: change.evicted.clone() });
         }
@@ -202,7 +204,16 @@ impl RedbStore {
 
 impl Store for RedbStore {
     fn recover(&mut self) -> Recovered {
-        match guarded(|| self.read_all()) {
+        let read = guarded(|| self.read_all()).or_else(|trouble| match trouble {
+            // A disk that is full when the process starts must not end it again and again.
+            Trouble::Full => {
+                self.reserve.release();
+                self.reopen()?;
+                guarded(|| self.read_all())
+            }
+            other => Err(other),
+        });
+        match read {
             Ok(recovered) => recovered,
             Err(trouble) => {
                 self.fail(&trouble);

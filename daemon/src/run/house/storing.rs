@@ -10,6 +10,7 @@ use picket_core::{
 
 use super::{House, cargo::Cargo};
 use crate::{
+    failpoint,
     ports::{Announcement, Message, NewRow, Recovered, Write, Written},
     store::desk::Done,
 };
@@ -62,10 +63,14 @@ impl House {
     pub(super) fn as_input(&mut self, written: Written) -> Option<Input> {
         Some(match written {
             Written::Accepted { key } => {
+                failpoint::hit("accepted");
                 self.store_failing = false;
                 Input::Accepted { key }
             }
-            Written::Finished { key, rows } => Input::Finished { key, rows: self.keep_fresh(rows) },
+            Written::Finished { key, rows } => {
+                failpoint::hit("finished");
+                Input::Finished { key, rows: self.keep_fresh(rows) }
+            }
             Written::Repeated { key, rows } => Input::Repeated { key, rows: self.keep_fresh(rows) },
             Written::NothingToRepeat { key } => Input::NothingToRepeat { key },
             Written::Failed { key, why } => Input::StoreFailed { key, why },

@@ -32,8 +32,9 @@ struct Reading<'t> {
 impl RedbStore {
     pub(super) fn read_all(&mut self) -> Result<Recovered, Trouble> {
         let now = self.now();
+        self.blobs.forget_uses();
         let transaction = self.begin()?;
-        let recovered = Recovered { moved_aside: self.moved_aside.take(), ..Recovered::default() };
+        let recovered = Recovered { moved_aside: self.moved_aside.clone(), ..Recovered::default() };
         let mut reading = Reading { transaction: &transaction, now, index: Index::default(), recovered, damaged: 0 };
         self.read_jobs(&mut reading)?;
         self.read_outbox(&mut reading)?;
@@ -45,6 +46,7 @@ impl RedbStore {
         // Also makes a sync before anything that was found is trusted: it may not have been on the disk yet.
         transaction.commit()?;
         self.index = index;
+        self.moved_aside = None;
         self.suspects.clear();
         let _ = self.attempts.clear();
         if let Err(error) = self.blobs.sweep() {
