@@ -9,7 +9,7 @@ mod infer;
 mod run;
 mod status;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -118,7 +118,10 @@ fn one_line(error: &anyhow::Error) -> String {
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PICKET_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rumqttd=error"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    // Colours are for people: a file or the journal gets plain text.
+    let colours = std::io::stderr().is_terminal();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
 }
 
 /// A failure as the one line that users see.
