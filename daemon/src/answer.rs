@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     inference::served::Served,
     oip,
-    ports::{Content, Face, OutputForm, Upstream},
+    ports::{Content, Death, Face, OutputForm, Upstream},
     tensor::Tensor,
 };
 
@@ -263,18 +263,28 @@ pub fn error(id: &str, failure: &Failure, face: &Face) -> Document {
 }
 
 /// A dead letter: what could not be answered, why, and enough of the input to recognise it.
-pub fn dead_letter(id: &str, model: &str, failure: &Failure, content: &Content, digest: &Digest) -> Bytes {
+pub fn dead_letter(
+    id: &str,
+    model: &str,
+    Death { failure, attempts }: &Death,
+    content: &Content,
+    digest: &Digest,
+) -> Bytes {
     let (first, second) = content.parts();
-    let shown = &first[..first.len().min(limits::DEAD_LETTER_BYTES)];
     let document = json!({
         "id": id,
         "model": model,
         "error": failure_value(failure),
-        "attempts": 1,
+        "attempts": attempts,
         "digest": format!("sha256:{}", hex(digest)),
-        "input": { "bytes": first.len() + second.map_or(0, Bytes::len), "first": BASE64_STANDARD.encode(shown) },
+        "input": { "bytes": first.len() + second.map_or(0, Bytes::len), "first": first_bytes(first) },
     });
     serde_json::to_vec(&document).unwrap_or_default().into()
+}
+
+/// Enough of an input to recognise it, in base64.
+pub fn first_bytes(input: &[u8]) -> String {
+    BASE64_STANDARD.encode(&input[..input.len().min(limits::DEAD_LETTER_BYTES)])
 }
 
 fn failure_value(failure: &Failure) -> Value {

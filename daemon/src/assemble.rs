@@ -1,6 +1,6 @@
 //! From a checked configuration to the parts of the loop; the one place that looks into all registries.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use picket_core::{
@@ -143,7 +143,10 @@ fn slot(
     let (version, state) = match loaded {
         Ok(served) => {
             let served = Arc::new(served);
-            let pool = Pool::start(id, &served, model.workers, inbox, attempts).context("no thread for inference")?;
+            let patience = model.deadline.as_micros().saturating_mul(limits::STUCK_FACTOR.into());
+            let patience = Duration::from_micros(patience.max(limits::STUCK_MIN.as_micros()));
+            let pool = Pool::start(id, &served, model.workers, inbox, attempts, patience)
+                .context("no thread for inference")?;
             let version = served.bundle.version.clone();
             tracing::info!(model = %model.name, version, proven = served.proven, "model serves");
             (version, Ok((served, pool)))

@@ -6,7 +6,12 @@
 
 mod store;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    hash::{Hash, Hasher},
+    pin::Pin,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use picket_core::{
@@ -16,7 +21,7 @@ use picket_core::{
 };
 use tokio::sync::mpsc;
 
-pub use self::store::{Attempts, DeadLetter, Losses, NewRow, Recovered, Store, Write, Written};
+pub use self::store::{Attempts, DeadLetter, Death, Losses, NewRow, Recovered, Revived, Store, Write, Written};
 use crate::tensor::{Dtype, Tensor};
 
 /// What the run loop hears.
@@ -59,6 +64,8 @@ pub struct Request {
     /// Set when the transport knows already that this cannot be answered.
     pub fault: Option<Failure>,
     pub deadline: Option<Span>,
+    /// The asker wants no answer later than this after the job's arrival; the answer may be dropped then.
+    pub expiry: Option<Span>,
     pub priority: u8,
     /// `None` takes the configured default class.
     pub privacy: Option<Privacy>,
@@ -103,6 +110,15 @@ pub struct Address {
     pub correlation: Option<Bytes>,
 }
 
+impl Address {
+    /// Stands for this place: the same for the same transport, place and correlation data.
+    pub fn mark(&self) -> u64 {
+        let mut hash = std::hash::DefaultHasher::new();
+        (self.transport.0, &self.to, &self.correlation).hash(&mut hash);
+        hash.finish()
+    }
+}
+
 /// The form of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Face {
@@ -141,6 +157,9 @@ pub trait Transport: Send {
     /// Hands over a row. The transport answers with `Confirmed`, `Rejected`, `Undeliverable` or `LinkDown`.
     fn deliver(&mut self, row: RowId, epoch: Epoch, message: Arc<Message>);
 
+    /// Ends this connection, on which nothing is confirmed any more, and opens another.
+    fn reset(&mut self, _epoch: Epoch) {}
+
     /// Lets the acknowledgement of an arrival leave, in order of receipt; drops it when the connection is another one.
     fn ack(&mut self, ticket: AckTicket);
 
@@ -157,6 +176,11 @@ pub trait Transport: Send {
 
     /// Largest payload that can leave.
     fn max_payload(&self) -> usize;
+
+    /// Its tasks make progress: what a watchdog wants to know. A peer that is away is no standstill.
+    fn is_moving(&self) -> bool {
+        true
+    }
 
     /// No new jobs, please.
     fn stop_intake(&mut self) {}

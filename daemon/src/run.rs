@@ -3,6 +3,7 @@
 //! Nothing here waits but for the next event. Store writes are collected while the store is busy with those before, so
 //! that one sync serves many jobs; what became of them is the next event.
 
+mod heartbeat;
 mod house;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -10,8 +11,9 @@ use std::{future::Future, sync::Arc, time::Duration};
 use picket_core::{Input, engine::Engine, job::Privacy, limits};
 use tokio::{sync::mpsc, time::Instant};
 
-use self::house::House;
+use self::{heartbeat::Heartbeat, house::House};
 use crate::{
+    failpoint,
     inference::{pool::Pool, served::Served},
     ports::{Announcement, Clock, Event, Provider, Store, Transport},
     telemetry::Telemetry,
@@ -72,6 +74,8 @@ pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>)
     let (mut house, mut events) = House::new(parts, clock)?;
     house.settle();
     house.announce_state("online");
+    Heartbeat::ready();
+    let mut heartbeat = Heartbeat::start();
     let mut burst = Vec::with_capacity(limits::INBOX_BURST);
     let mut drain_until: Option<Instant> = None;
     tokio::pin!(shutdown);
@@ -82,7 +86,13 @@ pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>)
             biased;
             () = &mut shutdown, if drain_until.is_none() => {
                 drain_until = Some(Instant::now() + DRAIN_LIMIT);
+                Heartbeat::stopping();
                 house.stop_intake();
+            }
+            () = heartbeat.next() => {
+                if house.is_healthy() {
+                    Heartbeat::beat();
+                }
             }
             taken = events.recv_many(&mut burst, limits::INBOX_BURST) => {
                 if taken == 0 {
@@ -94,6 +104,7 @@ pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>)
             }
             () = sleep_until(wake), if wake.is_some() => house.hear_core(Input::Tick),
         }
+        failpoint::hit("run-loop");
         house.settle();
         if house.broken().is_some() {
             break;
@@ -135,8 +146,11 @@ async fn close(mut house: House) {
     if tokio::time::timeout(CLOSE_LIMIT, all).await.is_err() {
         tracing::warn!("a transport did not close in time");
     }
-    // At most one batch is under way.
-    house.close_store();
+    // At most one batch is under way. A disk that hangs must not hold the process.
+    let desk = house.into_desk();
+    if tokio::time::timeout(CLOSE_LIMIT, tokio::task::spawn_blocking(move || desk.close())).await.is_err() {
+        tracing::warn!("store/stalled: the store did not close in time");
+    }
 }
 
 impl House {

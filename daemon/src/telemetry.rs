@@ -45,13 +45,24 @@ pub struct Jobs {
     pub duplicates: u64,
     pub undeliverable: u64,
     pub evicted: u64,
+    pub buried: u64,
 }
 
 impl From<Tally> for Jobs {
     fn from(tally: Tally) -> Self {
-        let Tally { accepted, done, dead, expired, waiting, running, refused, duplicates, undeliverable, evicted } =
-            tally;
-        Self { accepted, done, dead, expired, waiting, running, refused, duplicates, undeliverable, evicted }
+        Self {
+            accepted: tally.accepted,
+            done: tally.done,
+            dead: tally.dead,
+            expired: tally.expired,
+            waiting: tally.waiting,
+            running: tally.running,
+            refused: tally.refused,
+            duplicates: tally.duplicates,
+            undeliverable: tally.undeliverable,
+            evicted: tally.evicted,
+            buried: tally.buried,
+        }
     }
 }
 
@@ -106,6 +117,11 @@ struct ReasonLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
 }
@@ -131,7 +147,11 @@ pub struct Telemetry {
     seconds: Family<Stages, Histogram, fn() -> Histogram>,
     provider_seconds: Family<ProviderLabel, Histogram, fn() -> Histogram>,
     provider_failures: Family<ReasonLabel, Counter>,
+    store_refusals: Family<ReasonLabel, Counter>,
     dropped: Family<ReasonLabel, Counter>,
+    /// The one of `dropped` that is announced as well.
+    sessions_lost: Counter,
+    link_failures: Family<CodeLabel, Counter>,
     identity: [Gauge<u64, AtomicU64>; STATES.len()],
     models: Vec<ModelMeters>,
     store_bytes: Gauge<u64, AtomicU64>,
@@ -167,6 +187,7 @@ impl Telemetry {
                 total: stage("total"),
             }
         };
+        let dropped = Family::<ReasonLabel, Counter>::default();
         let telemetry = Self {
             registry: Mutex::new(Registry::with_prefix("picket")),
             models: models.iter().map(meters).collect(),
@@ -175,7 +196,10 @@ impl Telemetry {
             seconds,
             provider_seconds: Family::new_with_constructor(seconds_histogram),
             provider_failures: Family::default(),
-            dropped: Family::default(),
+            store_refusals: Family::default(),
+            sessions_lost: dropped.get_or_create_owned(&ReasonLabel { reason: "session-lost".to_owned() }),
+            dropped,
+            link_failures: Family::default(),
             identity: STATES.map(|state| identity.get_or_create_owned(&StateLabel { state })),
             store_bytes: Gauge::default(),
             outbox_rows: Gauge::default(),
@@ -195,7 +219,9 @@ impl Telemetry {
             "Provider calls without a usable answer",
             self.provider_failures.clone(),
         );
+        registry.register("store_refusals", "Writes that the store could not make", self.store_refusals.clone());
         registry.register("dropped", "Everything that was ever dropped, by reason", self.dropped.clone());
+        registry.register("link_failures", "What went wrong on links, by code", self.link_failures.clone());
         registry.register("jobs_now", "Invariant I5: accepted = done + dead + expired + waiting + running", identity);
         registry.register("store_bytes", "Payload bytes in the store", self.store_bytes.clone());
         registry.register("outbox_rows", "Messages waiting for their confirmation", self.outbox_rows.clone());
@@ -215,6 +241,10 @@ impl Telemetry {
             Action::Refuse { failure, .. } => self.failed(model, failure.code, &failure.message),
             Action::Bounce { failure, .. } => self.failed(model, failure.code, &failure.message),
             Action::Note(note) => self.note(note, provider),
+            Action::Bury { row, code } => {
+                self.dropped(code);
+                tracing::warn!(row = row.0, code, "given up: its receiver does not take this message");
+            }
             _ => {}
         }
     }
@@ -261,7 +291,7 @@ impl Telemetry {
                 tracing::warn!(rows, "store/evicted: the store is full; its oldest results were given up for new jobs");
             }
             Note::StoreFailed(why) => {
-                tracing::warn!(code = why.code(), "the store refused; nothing is acknowledged until it works again");
+                self.store_refusals.get_or_create(&ReasonLabel { reason: why.code().to_owned() }).inc();
             }
             Note::ProviderFailed { provider: id, fault } => {
                 self.provider_failures.get_or_create(&ReasonLabel { reason: fault.code().to_owned() }).inc();
@@ -276,6 +306,20 @@ impl Telemetry {
 
     pub fn dropped(&self, reason: &str) {
         self.dropped.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
+    }
+
+    /// The broker has forgotten our session, and the jobs that waited there.
+    pub fn session_lost(&self) {
+        self.sessions_lost.inc();
+    }
+
+    pub fn sessions_lost(&self) -> u64 {
+        self.sessions_lost.get()
+    }
+
+    /// Something went wrong on a link; its log says it once per outage, this counts each.
+    pub fn link_failed(&self, code: &'static str) {
+        self.link_failures.get_or_create(&CodeLabel { code }).inc();
     }
 
     /// Brings the gauges up to date.

@@ -69,7 +69,8 @@ async fn start(setup: Setup) -> Running {
     };
     let (inbox, events) = mpsc::channel(limits::INBOX);
     let served = Arc::new(served);
-    let pool = Pool::start(ModelId(0), &served, 1, &inbox, &(Arc::new(NoAttempts) as _)).unwrap();
+    let pool =
+        Pool::start(ModelId(0), &served, 1, &inbox, &(Arc::new(NoAttempts) as _), Duration::from_secs(60)).unwrap();
     let providers: Vec<ProviderId> = setup.provider.iter().map(|_| ProviderId(0)).collect();
     // Every answer is doubtful where there is a provider.
     let policy = Policy { temperature: 1.0, threshold: Some(1.1), providers: providers.clone() };

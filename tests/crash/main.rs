@@ -5,6 +5,8 @@
 
 mod full;
 mod images;
+mod kill_loop;
+mod offline;
 mod strace;
 
 /// A number from the environment: campaigns are longer than the runs of every day.

@@ -21,8 +21,14 @@ impl Mosquitto {
     }
 
     pub fn start_on(port: u16) -> Self {
+        Self::start_with(port, "")
+    }
+
+    /// With further lines of configuration.
+    pub fn start_with(port: u16, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = format!("listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nuser root\n");
+        let config =
+            format!("listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nuser root\n{more}\n");
         std::fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
         let mut broker = Self { child: None, folder, port };
         broker.run();

@@ -118,6 +118,11 @@ impl Client {
         self.client.publish(topic.to_owned(), job.payload.clone(), options).await.unwrap();
     }
 
+    /// A plain message.
+    pub async fn publish(&self, topic: &str, payload: &str) {
+        self.client.publish(topic.to_owned(), payload.to_owned(), PublishOptions::at_least_once()).await.unwrap();
+    }
+
     /// The next message of all subscriptions.
     pub async fn next(&mut self) -> Heard {
         timeout(PATIENCE, self.heard.recv()).await.expect("a message comes in time").expect("the connection stands")

@@ -1,4 +1,5 @@
-//! What the tests share: a real broker, the real binary, a user's MQTT client, the golden vectors.
+//! What the tests share: brokers real and fake, a proxy that breaks connections, the real binary, a user's MQTT client,
+//! the golden vectors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test set-up shall panic where it is broken")]
 
@@ -6,7 +7,9 @@ pub mod broker;
 pub mod bundles;
 pub mod client;
 pub mod daemon;
+pub mod fake_broker;
 pub mod golden;
+pub mod proxy;
 pub mod script;
 
 use std::{

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use picket::{
     calendar::SystemCalendar,
     config::OnFull,
-    ports::{Address, Clock, Content, Face, Message, Reply, Request, Store, Write, Written},
+    ports::{Address, Clock, Content, Death, Face, Message, Reply, Request, Store, Write, Written},
     store::{Names, redb::Setup},
 };
 use picket_core::{
@@ -53,6 +53,7 @@ pub fn request(id: &JobId, payload: Bytes) -> Arc<Request> {
         id: Some(id.clone()),
         fault: None,
         deadline: None,
+        expiry: None,
         priority: 0,
         privacy: None,
         content: Content::Raw { bytes: payload, dtype: None, shape: None },
@@ -71,6 +72,7 @@ pub fn job(key: u64, id: &JobId, payload: &Bytes) -> StoredJob {
         priority: 0,
         privacy: Privacy::Ok,
         attempts: 0,
+        asker: 0,
     }
 }
 
@@ -170,6 +172,7 @@ impl Script {
                     writes.push(Write::Accept {
                         job: job(self.next, &id, &payload),
                         request: request(&id, payload.clone()),
+                        was_dead: None,
                     });
                     self.open.push((self.next, id, digest(&payload)));
                     self.next += 1;
@@ -180,7 +183,10 @@ impl Script {
                     let (key, id, digest) = self.open.remove(place);
                     available -= 1;
                     let result = self.payload();
-                    let dead = self.rng.random_bool(0.2).then(|| Failure::new("model/failed", "as scripted"));
+                    let dead = self
+                        .rng
+                        .random_bool(0.2)
+                        .then(|| Death { failure: Failure::new("model/failed", "as scripted"), attempts: 1 });
                     let mut messages = vec![message(&id, result, true)];
                     if dead.is_some() {
                         messages.push(message(&id, self.payload(), false));
@@ -225,7 +231,7 @@ impl Script {
     pub fn committed(&mut self, writes: &[Write], written: &[Written]) {
         for (write, written) in writes.iter().zip(written) {
             match (write, written) {
-                (Write::Accept { job, request }, Written::Accepted { .. }) => {
+                (Write::Accept { job, request, .. }, Written::Accepted { .. }) => {
                     self.expected.jobs.insert(job.id.to_string(), digest(request.content.parts().0));
                 }
                 (Write::Finish { id, messages, dead, .. }, Written::Finished { rows, .. }) => {
@@ -240,7 +246,14 @@ impl Script {
                 (Write::Confirm { row }, Written::Done) => {
                     self.expected.rows.remove(&row.0);
                 }
-                (Write::Repeat { .. } | Write::Losses(_), _) => {}
+                (
+                    Write::Repeat { .. }
+                    | Write::Losses(_)
+                    | Write::ForgetDead { .. }
+                    | Write::Bury { .. }
+                    | Write::Resend { .. },
+                    _,
+                ) => {}
                 _ => self.failed(write),
             }
         }
@@ -260,7 +273,11 @@ impl Script {
             }
             Write::Refuse { messages, .. } => sent = messages,
             Write::Confirm { row } => drop(self.unsure.rows.insert(row.0)),
-            Write::Repeat { .. } | Write::Losses(_) => {}
+            Write::Repeat { .. }
+            | Write::Losses(_)
+            | Write::ForgetDead { .. }
+            | Write::Bury { .. }
+            | Write::Resend { .. } => {}
         }
         self.unsure.messages.extend(sent.iter().map(|message| digest(&message.payload)));
     }
@@ -276,7 +293,7 @@ impl Script {
 pub fn takes_a_job(store: &mut dyn Store) -> bool {
     let id = JobId::new("after-the-crash").unwrap();
     let payload = Bytes::from_static(b"one more");
-    let accept = Write::Accept { job: job(u64::MAX, &id, &payload), request: request(&id, payload) };
+    let accept = Write::Accept { job: job(u64::MAX, &id, &payload), request: request(&id, payload), was_dead: None };
     let accepted = matches!(store.transact(vec![accept])[..], [Written::Accepted { .. }]);
     let finish = Write::Finish {
         key: Key(u64::MAX),

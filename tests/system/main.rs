@@ -6,6 +6,7 @@ mod bad_input;
 mod cli;
 mod config;
 mod demo;
+mod durable;
 mod escalation;
 mod http;
 mod jobs;

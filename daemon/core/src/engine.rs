@@ -27,7 +27,7 @@ use crate::{
         decide::{Decision, Observation, Policy, Reason},
     },
     job::{AckTicket, Digest, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId},
-    outbox::Outbox,
+    outbox::{Confirmed, Outbox},
     queue::ModelQueue,
     seen::Seen,
     tally::Tally,
@@ -75,10 +75,18 @@ struct Job {
     wake: Moment,
     acks: Vec<AckTicket>,
     /// Arrivals of the same job that want their own answer when it is there.
-    repeats: Vec<Key>,
+    repeats: Vec<Joined>,
     /// A caller waits on the line and nothing has promised durability yet.
     may_bounce: bool,
     timing: Timing,
+}
+
+/// An arrival that joined an active job.
+#[derive(Clone, Copy, Debug)]
+struct Joined {
+    key: Key,
+    /// Its caller waits on the line; others have our acknowledgement.
+    may_bounce: bool,
 }
 
 #[derive(Debug)]
@@ -177,21 +185,38 @@ impl Engine {
             Input::ProviderAnswered { key, provider, timeout, took, result } => {
                 self.provider_answered(now, key, provider, timeout, took, result, out);
             }
-            Input::LinkUp { transport, epoch } => self.outbox.link_up(transport, epoch),
+            Input::LinkUp { transport, epoch, terms } => self.outbox.link_up(transport, epoch, terms, now),
+            Input::Receipt { transport, job } => {
+                for row in self.outbox.receipt(transport, &job, now) {
+                    self.row_gone(Some(job.clone()));
+                    out.push(Action::Confirm { row });
+                }
+            }
             Input::LinkDown { transport } => self.outbox.link_down(transport),
-            Input::Confirmed { transport, row, epoch } => match self.outbox.take(transport, row, epoch) {
-                Ok(job) => self.row_gone(row, job, out),
+            Input::Confirmed { transport, row, epoch } => match self.outbox.confirm(transport, row, epoch, now) {
+                Ok(Confirmed::Gone(job)) => {
+                    self.row_gone(job);
+                    out.push(Action::Confirm { row });
+                }
+                Ok(Confirmed::AwaitsReceipt) => {}
                 Err(()) => out.push(Action::Note(Note::StaleConfirm { row })),
             },
             Input::Undeliverable { transport, row, epoch } => {
-                if let Ok(job) = self.outbox.take(transport, row, epoch) {
+                if let Ok(job) = self.outbox.take(transport, row, epoch, now) {
                     self.tally.undeliverable += 1;
                     out.push(Action::Note(Note::Undeliverable { row }));
-                    self.row_gone(row, job, out);
+                    self.row_gone(job);
+                    out.push(Action::Confirm { row });
                 }
             }
-            Input::Evicted { rows } => self.evicted(&rows, out),
-            Input::Rejected { transport, row, epoch } => self.outbox.put_back(transport, row, epoch, now),
+            Input::Rejected { transport, row, epoch, refusal } => {
+                if let Some(job) = self.outbox.refused(transport, row, epoch, refusal, now) {
+                    self.tally.buried += 1;
+                    self.row_gone(job);
+                    out.push(Action::Bury { row, code: NOT_AUTHORISED });
+                }
+            }
+            Input::Evicted { rows } => self.evicted(&rows, now, out),
             Input::Tick => {}
             Input::Drain => self.draining = true,
         }
@@ -199,6 +224,9 @@ impl Engine {
         self.dispatch(now, out);
         while let Some((transport, row, epoch)) = self.outbox.next(now) {
             out.push(Action::Deliver { transport, row, epoch });
+        }
+        while let Some((transport, epoch)) = self.outbox.stalled(now) {
+            out.push(Action::Reset { transport, epoch });
         }
     }
 
@@ -267,9 +295,9 @@ impl Engine {
         }
     }
 
-    fn evicted(&mut self, rows: &[RowId], out: &mut Vec<Action>) {
+    fn evicted(&mut self, rows: &[RowId], now: Moment, out: &mut Vec<Action>) {
         for row in rows {
-            if let Some(id) = self.outbox.evict(*row) {
+            if let Some(id) = self.outbox.evict(*row, now) {
                 self.seen.row_confirmed(&id);
             }
         }
@@ -284,11 +312,10 @@ impl Engine {
         self.outbox.insert(row);
     }
 
-    fn row_gone(&mut self, row: RowId, job: Option<JobId>, out: &mut Vec<Action>) {
+    fn row_gone(&mut self, job: Option<JobId>) {
         if let Some(id) = job {
             self.seen.row_confirmed(&id);
         }
-        out.push(Action::Confirm { row });
     }
 
     fn insert(&mut self, key: Key, job: Job) {
@@ -317,6 +344,7 @@ impl Engine {
 /// No wake-up at all.
 const FAR: Moment = Moment::from_micros(u64::MAX);
 const EXPIRED: &str = "job/expired";
+const NOT_AUTHORISED: &str = "mqtt/not-authorised";
 
 fn expired() -> Failure {
     Failure::new(EXPIRED, "the deadline passed before there was an answer")

@@ -121,6 +121,8 @@ pub struct Arrival {
     pub ticket: Option<AckTicket>,
     /// A repetition of this job wants its own answer (a caller is waiting), even while the first is still under way.
     pub answer_repeats: bool,
+    /// Stands for whoever asks and where: a redelivery has the same, somebody else wants an answer of their own.
+    pub asker: u64,
     /// An operator wants a dead job to be run once more, although its id has come to an end.
     pub again: bool,
 }
@@ -136,6 +138,7 @@ pub struct StoredJob {
     pub deadline_at: Moment,
     pub priority: u8,
     pub privacy: Privacy,
+    pub asker: u64,
     /// How often a process has died while it ran this job.
     pub attempts: u32,
 }

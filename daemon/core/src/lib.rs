@@ -55,13 +55,15 @@ pub enum Input {
     /// A provider call ended; `timeout` is the patience that the call was given.
     ProviderAnswered { key: Key, provider: ProviderId, timeout: Span, took: Span, result: Result<(), ProviderFault> },
     /// A transport can deliver from now on.
-    LinkUp { transport: TransportId, epoch: Epoch },
+    LinkUp { transport: TransportId, epoch: Epoch, terms: LinkTerms },
     /// It can no more; what was not confirmed will be sent again.
     LinkDown { transport: TransportId },
+    /// The consumer of this job's result says that it has it.
+    Receipt { transport: TransportId, job: JobId },
     /// The receiver took this row, on this connection.
     Confirmed { transport: TransportId, row: RowId, epoch: Epoch },
-    /// The receiver refused this row for now; it stays.
-    Rejected { transport: TransportId, row: RowId, epoch: Epoch },
+    /// The receiver did not take this row; it stays.
+    Rejected { transport: TransportId, row: RowId, epoch: Epoch, refusal: Refusal },
     /// Nobody will ever take this row (its caller has hung up); dropped and counted.
     Undeliverable { transport: TransportId, row: RowId, epoch: Epoch },
     /// The store was full and gave up its oldest rows for newer jobs, as its owner wants it; counted.
@@ -95,10 +97,23 @@ pub enum Action {
     Deliver { transport: TransportId, row: RowId, epoch: Epoch },
     /// Remove a row from the outbox.
     Confirm { row: RowId },
+    /// Give a row up for good: its receiver will not take it. The loss is counted.
+    Bury { row: RowId, code: &'static str },
+    /// End this connection: it answers nothing any more. The transport reports `LinkDown`, and comes back with another.
+    Reset { transport: TransportId, epoch: Epoch },
     /// Nobody needs the request of this key any more.
     Forget { key: Key },
     /// Something that an operator wants to know.
     Note(Note),
+}
+
+/// What the engine may expect of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkTerms {
+    /// A row that stays without an answer for so long means that the connection is dead, whatever else still moves on it.
+    pub patience: Option<Span>,
+    /// A result stays until its consumer has sent a receipt: the broker's word is not enough.
+    pub receipts: bool,
 }
 
 /// A row of the outbox as the engine sees it.
@@ -161,6 +176,15 @@ impl ProviderFault {
             Self::BadAnswer => "provider/bad-answer",
         }
     }
+}
+
+/// How a receiver refused a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It takes nothing at the moment: no room, no quota, an error of its own. Says nothing about the row.
+    Busy,
+    /// It does not take this row from us. Rights may be corrected, so it is tried again, but not for ever.
+    Forbidden,
 }
 
 /// Why the store did nothing.

@@ -14,6 +14,8 @@ pub const KEPT_RESULT_BYTES: usize = 32 << 20;
 pub const KEPT_RESULTS_FORGOTTEN: usize = 64;
 /// One part in so many of what the store holds goes at once where the disk is full and the oldest go for the newest.
 pub const EVICTED_PART: u64 = 16;
+/// A store that does not answer for so long hangs: the watchdog is not fed any more.
+pub const STORE_PATIENCE: Span = Span::from_millis(10_000);
 /// Jobs that one transaction of the store takes: one sync for all of them.
 pub const GROUP_COMMIT: usize = 64;
 /// Confirmations that may wait for a transaction of their own …
@@ -30,6 +32,10 @@ pub const STORE_CACHE_BYTES: usize = 2 << 20;
 pub const STORE_RESERVE_BYTES: u64 = 4 << 20;
 /// Dead letters that are kept for `picket dead`; the oldest goes first, counted.
 pub const DEAD_LETTERS: usize = 1_000;
+/// A result whose consumer sends no receipt (`confirm = "receipt"`) is sent again after this, doubled each time …
+pub const RECEIPT_WAIT: Span = Span::from_millis(30_000);
+/// … up to this.
+pub const RECEIPT_WAIT_MAX: Span = Span::from_millis(3_600_000);
 /// Result rows that may be at a transport without its confirmation.
 pub const DELIVERY_WINDOW: usize = 256;
 /// Inputs that may wait for the run loop.
@@ -39,6 +45,14 @@ pub const INBOX_BURST: usize = 64;
 /// Jobs handed to an inference pool ahead of a free worker, so that a worker never waits for the loop.
 /// Models with `when_full = "newest-wins"` get none: a frame that is handed over can no longer be replaced.
 pub const PREFETCH_PER_WORKER: usize = 8;
+/// An inference that takes so many times its model's default deadline never ends …
+pub const STUCK_FACTOR: u32 = 10;
+/// … but none is given up sooner than after this.
+pub const STUCK_MIN: Span = Span::from_millis(2_000);
+/// Threads given up, all models together; one more, and the process starts anew: each may burn a core.
+pub const STUCK_THREADS: usize = 4;
+/// How often inference threads are looked after while they work.
+pub const STUCK_CHECK: Span = Span::from_millis(1_000);
 /// Inference threads of one model.
 pub const WORKERS_PER_MODEL: usize = 64;
 /// Default number of jobs that wait for one model.
@@ -61,8 +75,14 @@ pub const ANSWER_MARGIN: Span = Span::from_millis(20);
 pub const ANSWER_MARGIN_DIVISOR: u64 = 10;
 /// Wait before a store operation that failed is tried again.
 pub const STORE_RETRY: Span = Span::from_millis(250);
-/// Wait before a row that the broker refused is sent again.
-pub const REJECTED_ROW_RETRY: Span = Span::from_millis(1_000);
+/// Wait after a receiver refused a row; doubles with every further refusal …
+pub const REFUSED_PAUSE: Span = Span::from_millis(1_000);
+/// … up to this.
+pub const REFUSED_PAUSE_MAX: Span = Span::from_millis(60_000);
+/// Tries of a row that its receiver forbids, before it is given up.
+pub const UNAUTHORISED_TRIES: u32 = 5;
+/// A connection is given up after one patience without an answer; the next ones get twice as long, so often at most.
+pub const PATIENCE_DOUBLINGS: u32 = 4;
 /// Bytes of a job id.
 pub const JOB_ID_BYTES: usize = 128;
 /// Bytes of the input that a dead letter shows.

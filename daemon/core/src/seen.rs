@@ -19,6 +19,8 @@ pub(crate) enum Progress {
 pub(crate) struct Known {
     pub digest: Digest,
     pub progress: Progress,
+    /// Whose answer it is or was; unknown for what an earlier process finished.
+    pub asker: Option<u64>,
 }
 
 /// Bounded by [`limits::SEEN_IDS`]; evicts the oldest finished id. Active jobs are never evicted, their number has
@@ -34,8 +36,8 @@ impl Seen {
         self.ids.get(id).copied()
     }
 
-    pub fn activate(&mut self, id: JobId, digest: Digest, key: Key) {
-        self.ids.insert(id, Known { digest, progress: Progress::Active(key) });
+    pub fn activate(&mut self, id: JobId, digest: Digest, asker: u64, key: Key) {
+        self.ids.insert(id, Known { digest, progress: Progress::Active(key), asker: Some(asker) });
     }
 
     /// Takes back an id whose job was never accepted.
@@ -44,7 +46,8 @@ impl Seen {
     }
 
     pub fn finish(&mut self, id: &JobId, digest: Digest, unconfirmed: u32) {
-        self.ids.insert(id.clone(), Known { digest, progress: Progress::Done { unconfirmed } });
+        let asker = self.ids.get(id).and_then(|known| known.asker);
+        self.ids.insert(id.clone(), Known { digest, progress: Progress::Done { unconfirmed }, asker });
         self.finished.push_back(id.clone());
         if self.finished.len() > limits::SEEN_IDS
             && let Some(oldest) = self.finished.pop_front()
@@ -74,7 +77,7 @@ mod tests {
     fn the_window_forgets_the_oldest_finished_id_only() {
         let mut seen = Seen::default();
         let active = JobId::new("active").unwrap();
-        seen.activate(active.clone(), [0; 32], Key(0));
+        seen.activate(active.clone(), [0; 32], 0, Key(0));
         for n in 0..=limits::SEEN_IDS {
             seen.finish(&JobId::new(&format!("job-{n}")).unwrap(), [0; 32], 0);
         }

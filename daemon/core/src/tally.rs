@@ -22,6 +22,8 @@ pub struct Tally {
     pub undeliverable: u64,
     /// Rows that the full store gave up (`on_full = "drop-oldest"`).
     pub evicted: u64,
+    /// Rows that were given up because their receiver forbids them.
+    pub buried: u64,
 }
 
 impl Tally {

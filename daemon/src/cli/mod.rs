@@ -2,12 +2,14 @@
 
 mod bench;
 mod check;
+mod dead;
 mod demo;
+mod http;
 mod infer;
 mod run;
 mod status;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -58,6 +60,8 @@ enum Command {
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
     },
+    /// Jobs that were accepted and got an error instead of an answer.
+    Dead(dead::Dead),
     /// What a running daemon does now, over its HTTP face.
     Status {
         #[arg(long, default_value = "http://127.0.0.1:8470")]
@@ -82,6 +86,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo { seconds } => demo::run(seconds, json),
         Command::Infer { bundle, inputs } => infer::run(&bundle, &inputs, json),
         Command::Bench { bundle, seconds } => bench::run(&bundle, seconds, json),
+        Command::Dead(dead) => dead::run(&dead, json),
         Command::Status { url, token_file } => status::run(&url, token_file.as_deref(), json),
     };
     match result {
@@ -113,7 +118,10 @@ fn one_line(error: &anyhow::Error) -> String {
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PICKET_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rumqttd=error"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    // Colours are for people: a file or the journal gets plain text.
+    let colours = std::io::stderr().is_terminal();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
 }
 
 /// A failure as the one line that users see.

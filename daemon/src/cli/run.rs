@@ -52,7 +52,7 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         Ended::Parked(jobs) => {
             tracing::warn!(jobs, "stopped with work under way, and with a store that forgets (durable = false)");
         }
-        Ended::Broken(why) => anyhow::bail!("error[store/failed]: {why}; nothing was acknowledged since"),
+        Ended::Broken(why) => anyhow::bail!("{why}"),
     }
     Ok(())
 }

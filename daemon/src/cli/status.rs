@@ -1,36 +1,18 @@
 //! `picket status`: what a running daemon does now.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use anyhow::Context;
-
+use super::http::Face;
 use crate::telemetry::Status;
 
 pub fn run(url: &str, token_file: Option<&Path>, as_json: bool) -> anyhow::Result<()> {
-    let token = token_file
-        .map(|file| std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display())))
-        .transpose()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let status = runtime.block_on(fetch(url, token.as_deref().map(str::trim)))?;
+    let status: Status = Face::new(url, token_file)?.get("/status")?;
     if as_json {
         println!("{}", serde_json::to_string(&status)?);
     } else {
         print(&status);
     }
     Ok(())
-}
-
-async fn fetch(url: &str, token: Option<&str>) -> anyhow::Result<Status> {
-    crate::provider::use_ring();
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build()?;
-    let mut request = client.get(format!("{}/status", url.trim_end_matches('/')));
-    if let Some(token) = token {
-        request = request.bearer_auth(token);
-    }
-    let answer = request.send().await.with_context(|| format!("no Picket answers at {url}; is [http] configured?"))?;
-    let answer = answer.error_for_status()?;
-    let body = answer.bytes().await?;
-    serde_json::from_slice(&body).with_context(|| format!("{url} is no Picket"))
 }
 
 fn print(status: &Status) {
@@ -46,7 +28,10 @@ fn print(status: &Status) {
         "jobs     accepted {} = done {} + dead {} + expired {} + waiting {} + running {}",
         jobs.accepted, jobs.done, jobs.dead, jobs.expired, jobs.waiting, jobs.running
     );
-    println!("         refused {}, duplicates {}, undeliverable {}", jobs.refused, jobs.duplicates, jobs.undeliverable);
+    println!(
+        "         refused {}, duplicates {}, undeliverable {}, evicted {}",
+        jobs.refused, jobs.duplicates, jobs.undeliverable, jobs.evicted
+    );
     println!("store    {} bytes, {} messages waiting for their confirmation", status.store_bytes, status.outbox_rows);
     println!("memory   {} KiB at its peak", status.rss_kib);
     for link in &status.links {

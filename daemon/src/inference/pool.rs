@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
+    time::{Duration, Instant},
 };
 
 use picket_core::{
@@ -27,6 +28,30 @@ struct Work {
 /// Runs jobs of one model on its own threads, so that no tokio worker ever waits for an inference.
 pub struct Pool {
     queue: Arc<Queue>,
+    shared: Shared,
+    hands: Vec<Arc<Hand>>,
+    /// Longer than this no inference takes; what does never ends.
+    patience: Duration,
+    abandoned: usize,
+}
+
+/// What every thread of a pool is made of.
+#[derive(Clone)]
+struct Shared {
+    model: ModelId,
+    served: Arc<Served>,
+    inbox: Inbox,
+    attempts: Arc<dyn Attempts>,
+}
+
+/// What one thread has in hand, and since when. A thread that is abandoned loses its hand, and with it the right to report.
+#[derive(Default)]
+struct Hand(Mutex<Option<(Key, Instant)>>);
+
+impl Hand {
+    fn hold(&self) -> MutexGuard<'_, Option<(Key, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Pool {
@@ -40,22 +65,52 @@ impl Pool {
         workers: usize,
         inbox: &Inbox,
         attempts: &Arc<dyn Attempts>,
+        patience: Duration,
     ) -> std::io::Result<Self> {
-        let pool = Self { queue: Arc::new(Queue::new(workers * (1 + limits::PREFETCH_PER_WORKER))) };
+        let queue = Arc::new(Queue::new(workers * (1 + limits::PREFETCH_PER_WORKER)));
+        let shared = Shared { model, served: served.clone(), inbox: inbox.clone(), attempts: attempts.clone() };
+        let mut pool = Self { queue, shared, hands: Vec::with_capacity(workers), patience, abandoned: 0 };
         for worker in 0..workers {
-            let thread = Worker {
-                model,
-                slot: model.0 * limits::WORKERS_PER_MODEL + worker,
-                served: served.clone(),
-                queue: pool.queue.clone(),
-                inbox: inbox.clone(),
-                attempts: attempts.clone(),
-            };
-            thread::Builder::new()
-                .name(format!("infer-{}-{worker}", served.bundle.name))
-                .spawn(move || thread.run())?;
+            let hand = pool.hire(worker)?;
+            pool.hands.push(hand);
         }
         Ok(pool)
+    }
+
+    fn hire(&self, worker: usize) -> std::io::Result<Arc<Hand>> {
+        let hand = Arc::new(Hand::default());
+        let thread = Worker {
+            shared: self.shared.clone(),
+            slot: self.shared.model.0 * limits::WORKERS_PER_MODEL + worker,
+            queue: self.queue.clone(),
+            hand: hand.clone(),
+        };
+        thread::Builder::new()
+            .name(format!("infer-{}-{worker}", self.shared.served.bundle.name))
+            .spawn(move || thread.run())?;
+        Ok(hand)
+    }
+
+    /// Threads that were given up so far. Each may still take a core.
+    pub const fn abandoned(&self) -> usize {
+        self.abandoned
+    }
+
+    /// Gives up threads whose inference does not end, and hires others in their place: no thread can be stopped from
+    /// outside. Returns the jobs that they had in hand.
+    pub fn replace_stuck(&mut self) -> Vec<Key> {
+        let mut stuck = Vec::new();
+        for worker in 0..self.hands.len() {
+            let taken = self.hands[worker].hold().take_if(|(_, since)| since.elapsed() > self.patience);
+            let Some((key, _)) = taken else { continue };
+            self.abandoned += 1;
+            stuck.push(key);
+            match self.hire(worker) {
+                Ok(hand) => self.hands[worker] = hand,
+                Err(error) => tracing::error!(%error, "no thread takes the place of one that is stuck"),
+            }
+        }
+        stuck
     }
 
     /// Hands a job over. The engine never hands over more than fits; if it did, the job fails rather than waits.
@@ -112,6 +167,11 @@ impl Queue {
         Ok(())
     }
 
+    /// Work that is there already.
+    fn try_pop(&self) -> Option<Work> {
+        self.state().waiting.pop_front()
+    }
+
     /// Waits for work; `None` when there will be no more.
     fn pop(&self) -> Option<Work> {
         let wait = |state: &mut State| state.waiting.is_empty() && !state.closed;
@@ -126,22 +186,23 @@ impl Queue {
 }
 
 struct Worker {
-    model: ModelId,
+    shared: Shared,
     /// Its place in the record of attempts.
     slot: usize,
-    attempts: Arc<dyn Attempts>,
-    served: Arc<Served>,
     queue: Arc<Queue>,
-    inbox: Inbox,
+    hand: Arc<Hand>,
 }
 
 impl Worker {
     fn run(self) {
         let mut runner: Option<Box<dyn Runner>> = None;
-        while let Some(Work { key, id, request }) = self.queue.pop() {
-            self.attempts.begin(self.slot, &id);
+        while let Some(Work { key, id, request }) = self.next() {
+            *self.hand.hold() = Some((key, Instant::now()));
+            self.shared.attempts.begin(self.slot, &id);
             let (mut result, prepare, infer) = self.infer(&mut runner, &id, &request);
-            self.attempts.end(self.slot);
+            if self.hand.hold().take().is_none() {
+                return; // given up meanwhile; somebody else has this place
+            }
             if let Err(failure) = &mut result
                 && failure.code == PANICKED
             {
@@ -149,11 +210,21 @@ impl Worker {
                 runner = None;
                 failure.code = "model/failed";
             }
-            let event = Event::Inferred { key, model: self.model, result, prepare, infer };
-            if self.inbox.blocking_send(event).is_err() {
+            failpoint::hit("inferred");
+            let event = Event::Inferred { key, model: self.shared.model, result, prepare, infer };
+            if self.shared.inbox.blocking_send(event).is_err() {
                 return;
             }
         }
+    }
+
+    /// The next job overwrites the last one in the record of attempts; a thread that has none empties its place.
+    fn next(&self) -> Option<Work> {
+        if let Some(work) = self.queue.try_pop() {
+            return Some(work);
+        }
+        self.shared.attempts.end(self.slot);
+        self.queue.pop()
     }
 
     fn infer(
@@ -164,14 +235,12 @@ impl Worker {
     ) -> (Result<Inferred, Failure>, Span, Span) {
         let runner = match runner {
             Some(runner) => runner,
-            none => match self.served.runner() {
+            none => match self.shared.served.runner() {
                 Ok(fresh) => none.insert(fresh),
                 Err(failure) => return (Err(failure), Span::ZERO, Span::ZERO),
             },
         };
         failpoint::job(id);
-        let result = self.served.infer(runner.as_mut(), &request.content);
-        failpoint::hit("inferred");
-        result
+        self.shared.served.infer(runner.as_mut(), &request.content)
     }
 }

@@ -14,24 +14,45 @@ use super::{Address, Message, Request};
 /// not at all.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Job row and seen row (I1).
-    Accept { job: StoredJob, request: Arc<Request> },
+    /// Job row (I1). The dead letter that it was goes, if it was one.
+    Accept { job: StoredJob, request: Arc<Request>, was_dead: Option<u64> },
     /// Result rows, kept result, job done: one transaction (I2). A job that failed goes to the dead letters.
-    Finish { key: Key, id: JobId, digest: Digest, messages: Vec<Message>, dead: Option<Failure> },
+    Finish { key: Key, id: JobId, digest: Digest, messages: Vec<Message>, dead: Option<Death> },
     /// Rows for a job that was never accepted.
     Refuse { key: Key, messages: Vec<Message> },
     /// The kept result of `id` once more, to another address.
     Repeat { key: Key, id: JobId, to: Address },
     /// An outbox row goes (I3).
     Confirm { row: RowId },
+    /// An outbox row is given up, its receiver forbids it: it becomes a dead letter.
+    Bury { row: RowId, code: &'static str },
+    /// A dead letter that was a row goes back into the outbox.
+    Resend { number: u64 },
     /// What was ever dropped, by reason, across restarts.
     Losses(Losses),
+    /// A dead letter goes for good.
+    ForgetDead { number: u64 },
+}
+
+/// Why a job gets no answer, and how often it was tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Death {
+    pub failure: Failure,
+    pub attempts: u32,
 }
 
 /// Counters of everything that was ever dropped, by reason.
 pub type Losses = BTreeMap<String, u64>;
 
-/// One dead letter: a job that was accepted and got an error.
+/// What a dead letter was.
+#[derive(Clone, Debug)]
+pub enum Revived {
+    Job(Arc<Request>),
+    /// A message that its receiver forbade.
+    Row,
+}
+
+/// One dead letter: a job that was accepted and got an error, or a message that its receiver forbade.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Number in the list; `picket dead` names it so.
@@ -40,14 +61,16 @@ pub struct DeadLetter {
     pub model: String,
     pub code: String,
     pub message: String,
-    /// How often a process died while it ran this job.
+    /// How often its inference began.
     pub attempts: u32,
     /// SHA-256 of what makes the job the same job, in hex.
     pub digest: String,
     /// Seconds since 1970, by the wall clock.
     pub since: u64,
-    /// Bytes of the input.
+    /// Bytes of the input …
     pub bytes: u64,
+    /// … and the first of them, in base64.
+    pub first: String,
 }
 
 /// What became of one [`Write`], in the order of the writes.
@@ -66,6 +89,10 @@ pub enum Written {
     },
     NothingToRepeat {
         key: Key,
+    },
+    /// Rows that belong to no job under way.
+    Added {
+        rows: Vec<NewRow>,
     },
     /// Nothing to tell.
     Done,
@@ -113,6 +140,9 @@ pub trait Store: Send {
     /// Payload bytes of jobs and rows.
     fn bytes(&self) -> usize;
 
+    /// What it holds at most; a job beyond it can never be accepted.
+    fn max_bytes(&self) -> usize;
+
     /// Do transactions wait for a disk? Such a store gets a thread of its own.
     fn waits(&self) -> bool;
 
@@ -124,8 +154,8 @@ pub trait Store: Send {
     /// The dead letters, oldest first.
     fn dead(&mut self) -> Vec<DeadLetter>;
 
-    /// Takes a dead letter out of the list: to be run again, or to be forgotten.
-    fn take_dead(&mut self, number: u64) -> Option<(DeadLetter, Arc<Request>)>;
+    /// What a dead letter was, to try it again.
+    fn revive(&mut self, number: u64) -> Option<Revived>;
 }
 
 /// Where the next process can look up what this one was doing when it died.

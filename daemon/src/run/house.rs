@@ -2,6 +2,9 @@
 
 mod about;
 mod asking;
+mod cargo;
+mod digest;
+mod health;
 mod messages;
 mod storing;
 
@@ -14,30 +17,19 @@ use picket_core::{
     Action, Input, Outcome,
     engine::Engine,
     escalation::decide::Observation,
-    job::{Arrival, Digest, Failure, JobId, Key, ModelId, Privacy, RowId, StoredJob},
+    job::{Arrival, Failure, JobId, Key, ModelId, Privacy, RowId, StoredJob},
     time::{Moment, Span},
 };
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
+use self::{cargo::Cargo, digest::digest};
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
     failpoint,
-    ports::{Clock, Content, Event, Face, Inferred, Losses, Message, Request, Upstream, Write},
+    ports::{Clock, Death, Event, Inferred, Losses, Message, Request, Write},
     store::desk::Desk,
     telemetry::Telemetry,
 };
-
-/// What the daemon keeps of a job while the engine knows its key.
-struct Cargo {
-    request: Arc<Request>,
-    id: JobId,
-    digest: Digest,
-    model: Option<ModelId>,
-    outputs: Vec<crate::tensor::Tensor>,
-    scores: Option<Vec<f32>>,
-    upstream: Option<Upstream>,
-}
 
 pub(super) struct House {
     device: Arc<str>,
@@ -45,6 +37,8 @@ pub(super) struct House {
     engine: Engine,
     desk: Desk,
     store_bytes: usize,
+    /// A larger job never fits into the store.
+    max_job_bytes: usize,
     /// Why the store cannot go on.
     broken: Option<String>,
     /// Results on their way out, at most [`limits::FRESH_RESULT_BYTES`] of them; others are read when their turn comes.
@@ -67,6 +61,10 @@ pub(super) struct House {
     losses_before: Losses,
     announced_losses: Losses,
     stopping: bool,
+    /// The store has refused something, and nothing has been accepted since.
+    store_failing: bool,
+    /// When inference threads are looked after next, while any works.
+    next_check: Option<Moment>,
 }
 
 impl House {
@@ -75,13 +73,15 @@ impl House {
     pub fn new(mut parts: Parts, clock: Clock) -> std::io::Result<(Self, mpsc::Receiver<Event>)> {
         let provider_names = parts.providers.iter().map(|slot| slot.name.clone()).collect();
         let recovered = parts.store.recover();
-        let (broken, store_bytes) = (parts.store.broken(), parts.store.bytes());
+        let broken = parts.store.broken().map(|why| format!("error[store/failed]: {why}"));
+        let (store_bytes, max_job_bytes) = (parts.store.bytes(), parts.store.max_bytes());
         let mut house = Self {
             device: parts.device,
             clock,
             engine: parts.engine,
             desk: Desk::open(parts.store, &parts.inbox)?,
             store_bytes,
+            max_job_bytes,
             broken,
             fresh: HashMap::new(),
             fresh_bytes: 0,
@@ -100,13 +100,15 @@ impl House {
             losses_before: Losses::new(),
             announced_losses: Losses::new(),
             stopping: false,
+            store_failing: false,
+            next_check: None,
         };
         house.recover(recovered);
         Ok((house, parts.events))
     }
 
     pub fn next_deadline(&self) -> Option<std::time::Instant> {
-        let moments = [self.engine.next_deadline(), self.desk.next_deadline()];
+        let moments = [self.engine.next_deadline(), self.desk.next_deadline(), self.next_check];
         moments.into_iter().flatten().min().map(|moment| self.clock.instant(moment))
     }
 
@@ -124,8 +126,8 @@ impl House {
         self.broken.as_deref()
     }
 
-    pub fn close_store(self) {
-        self.desk.close();
+    pub fn into_desk(self) -> Desk {
+        self.desk
     }
 
     pub fn stop_intake(&mut self) {
@@ -145,7 +147,7 @@ impl House {
 
     pub fn hear(&mut self, event: Event) {
         match event {
-            Event::Job(request) => self.hear_job(Arc::new(*request), false),
+            Event::Job(request) => self.hear_job(Arc::new(*request), None),
             Event::Stored(done) => {
                 self.desk.returned();
                 self.stored(done);
@@ -186,15 +188,15 @@ impl House {
         self.perform_all();
     }
 
-    /// `again`: an operator wants a dead job to be run once more.
-    fn hear_job(&mut self, request: Arc<Request>, again: bool) {
+    /// `was_dead`: an operator wants this dead letter to be run once more.
+    fn hear_job(&mut self, request: Arc<Request>, was_dead: Option<u64>) {
         let key = Key(self.next_key);
         self.next_key += 1;
         let digest = digest(&request);
         let id = request.id.clone().unwrap_or_else(|| JobId::from_digest(&digest));
         let model = match &request.fault {
             Some(failure) => Err(failure.clone()),
-            None => self.find_model(&request.model),
+            None => self.fits(&request).and_then(|()| self.find_model(&request.model)),
         };
         let arrival = Arrival {
             key,
@@ -206,11 +208,23 @@ impl House {
             privacy: request.privacy.unwrap_or(self.default_privacy),
             ticket: request.ticket,
             answer_repeats: request.answer_repeats,
-            again,
+            asker: request.reply.to.mark(),
+            again: was_dead.is_some(),
         };
-        let cargo = Cargo { request, id, digest, model: model.ok(), outputs: Vec::new(), scores: None, upstream: None };
+        let cargo = Cargo { was_dead, ..Cargo::new(self.clock.now(), request, id, digest, model.ok()) };
         self.cargo.insert(key, cargo);
         self.hear_core(Input::Arrived(arrival));
+    }
+
+    /// Waiting for room would take for ever.
+    fn fits(&self, request: &Request) -> Result<(), Failure> {
+        let (first, second) = request.content.parts();
+        let bytes = first.len() + second.map_or(0, bytes::Bytes::len);
+        if bytes <= self.max_job_bytes {
+            return Ok(());
+        }
+        let message = format!("the job has {bytes} bytes, the whole store at most {}", self.max_job_bytes);
+        Err(Failure::new("input/too-large", message))
     }
 
     fn find_model(&self, name: &str) -> Result<ModelId, Failure> {
@@ -236,6 +250,7 @@ impl House {
 
     /// Performs everything that this burst led to, and gives the store its next batch when it is free.
     pub fn settle(&mut self) {
+        self.look_after_threads();
         self.announce_losses();
         loop {
             while let Some(input) = self.follow_ups.pop_front() {
@@ -250,6 +265,7 @@ impl House {
                 None => {}
             }
         }
+        self.plan_next_check();
         self.telemetry.gauge(&self.engine.tally(), self.engine.outbox_rows(), self.store_bytes);
         self.announce_losses();
     }
@@ -266,7 +282,7 @@ impl House {
     fn observe(&self, action: &Action) {
         let key = match action {
             Action::Finish { key, .. } | Action::Refuse { key, .. } | Action::Bounce { key, .. } => Some(key),
-            Action::Note(_) => None,
+            Action::Note(_) | Action::Bury { .. } => None,
             _ => return,
         };
         let model = key.and_then(|key| self.cargo.get(key)).and_then(|cargo| cargo.model);
@@ -309,6 +325,15 @@ impl House {
                 self.drop_fresh(row);
                 self.write(Write::Confirm { row });
             }
+            Action::Bury { row, code } => {
+                self.drop_fresh(row);
+                self.write(Write::Bury { row, code });
+            }
+            Action::Reset { transport, epoch } => {
+                if let Some(slot) = self.transports.get_mut(transport.0) {
+                    slot.transport.reset(epoch);
+                }
+            }
             Action::Forget { key } => {
                 self.cargo.remove(&key);
             }
@@ -328,13 +353,15 @@ impl House {
             priority: cargo.request.priority,
             privacy: cargo.request.privacy.unwrap_or(self.default_privacy),
             attempts: 0,
+            asker: cargo.request.reply.to.mark(),
         };
-        let request = cargo.request.clone();
-        self.write(Write::Accept { job, request });
+        let (request, was_dead) = (cargo.request.clone(), cargo.was_dead);
+        self.write(Write::Accept { job, request, was_dead });
     }
 
     fn infer(&mut self, key: Key, model: ModelId) {
-        let Some(cargo) = self.cargo.get(&key) else { return };
+        let Some(cargo) = self.cargo.get_mut(&key) else { return };
+        cargo.attempts += 1;
         let submitted = match &self.models[model.0].state {
             Ok((_, pool)) => pool.submit(key, cargo.id.clone(), cargo.request.clone()),
             Err(failure) => Err(failure.clone()),
@@ -349,28 +376,13 @@ impl House {
         let Some(cargo) = self.cargo.get(&key) else { return };
         let (messages, dead) = match outcome {
             Outcome::Answered(answer) => (self.answer_messages(cargo, answer), None),
-            Outcome::Failed(failure, _) => (self.error_messages(cargo, failure), Some(failure.clone())),
+            Outcome::Failed(failure, _) => {
+                let death = Death { failure: failure.clone(), attempts: cargo.attempts };
+                (self.error_messages(cargo, failure), Some(death))
+            }
         };
         let (id, digest) = (cargo.id.clone(), cargo.digest);
         failpoint::hit("finish");
         self.write(Write::Finish { key, id, digest, messages, dead });
     }
-}
-
-/// What makes two arrivals the same job: model, form of the answer, and content.
-fn digest(request: &Request) -> Digest {
-    let mut hash = Sha256::new();
-    hash.update(request.model.as_bytes());
-    hash.update([0, u8::from(matches!(request.reply.face, Face::Oip { .. }))]);
-    if let Content::Raw { dtype, shape, .. } = &request.content {
-        // The same bytes as another tensor are another job.
-        hash.update(format!("{dtype:?} {shape:?}"));
-    }
-    let (first, second) = request.content.parts();
-    hash.update((first.len() as u64).to_le_bytes());
-    hash.update(first);
-    if let Some(second) = second {
-        hash.update(second);
-    }
-    hash.finalize().into()
 }

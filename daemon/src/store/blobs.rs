@@ -13,6 +13,8 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use crate::answer::hex;
+
 pub(super) type BlobId = [u8; 32];
 
 pub(super) struct Blobs {
@@ -103,10 +105,6 @@ impl Blobs {
     fn path(&self, id: &BlobId) -> PathBuf {
         self.folder.join(hex(id))
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn parse(name: &str) -> Option<BlobId> {

@@ -11,7 +11,9 @@ use picket_core::{
     time::Moment,
 };
 
-use crate::ports::{DeadLetter, Event, Inbox, Message, Request, Store, Write, Written};
+use tokio::sync::oneshot;
+
+use crate::ports::{DeadLetter, Event, Inbox, Message, Request, Revived, Store, Write, Written};
 
 /// A row that its transport is ready for and that has to be read first.
 pub type Fetch = (TransportId, RowId, Epoch);
@@ -19,12 +21,15 @@ pub type Fetch = (TransportId, RowId, Epoch);
 /// Asked by somebody outside, through the run loop.
 #[derive(Debug)]
 pub enum Errand {
-    ListDead(tokio::sync::oneshot::Sender<Vec<DeadLetter>>),
-    /// Run the job again, or forget it. Answers with the letter, if there is one of that number.
-    TakeDead {
+    ListDead(oneshot::Sender<Vec<DeadLetter>>),
+    /// Run the job once more. Answers whether there is one of that number.
+    RetryDead {
         number: u64,
-        retry: bool,
-        answer: tokio::sync::oneshot::Sender<Option<DeadLetter>>,
+        answer: oneshot::Sender<bool>,
+    },
+    DropDead {
+        number: u64,
+        answer: oneshot::Sender<bool>,
     },
 }
 
@@ -41,8 +46,8 @@ pub struct Done {
     pub written: Vec<Written>,
     /// `None`: there is no such row any more.
     pub fetched: Vec<(Fetch, Option<Arc<Message>>)>,
-    /// Dead letters that shall run again.
-    pub retried: Vec<Arc<Request>>,
+    /// Dead letters that shall run again, with their numbers.
+    pub retried: Vec<(u64, Arc<Request>)>,
     /// Payload bytes that the store holds now.
     pub bytes: usize,
     /// Why the store cannot go on.
@@ -63,8 +68,8 @@ enum Place {
 pub struct Desk {
     place: Place,
     next: Batch,
-    /// A batch is at the store.
-    busy: bool,
+    /// A batch is at the store, since then.
+    busy: Option<Moment>,
     /// The first confirmation of the next batch came at this moment.
     confirms_since: Option<Moment>,
 }
@@ -82,7 +87,7 @@ impl Desk {
         } else {
             Place::Here(store)
         };
-        Ok(Self { place, next: Batch::default(), busy: false, confirms_since: None })
+        Ok(Self { place, next: Batch::default(), busy: None, confirms_since: None })
     }
 
     pub fn write(&mut self, write: Write, now: Moment) {
@@ -102,17 +107,20 @@ impl Desk {
 
     /// Everything that was handed over is durable.
     pub const fn idle(&self) -> bool {
-        !self.busy && self.next.writes.is_empty() && self.next.fetches.is_empty() && self.next.errands.is_empty()
+        self.busy.is_none()
+            && self.next.writes.is_empty()
+            && self.next.fetches.is_empty()
+            && self.next.errands.is_empty()
     }
 
     /// Call [`Self::turn`] at this moment at the latest.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.confirms_since.filter(|_| !self.busy).map(|since| since + limits::CONFIRM_WAIT)
+        self.confirms_since.filter(|_| self.busy.is_none()).map(|since| since + limits::CONFIRM_WAIT)
     }
 
     /// Hands over the next batch if the store is free and something is worth it. A store without a thread answers at once.
     pub fn turn(&mut self, now: Moment, at_once: bool) -> Option<Done> {
-        if self.busy || self.idle() || (!at_once && self.can_wait(now)) {
+        if self.busy.is_some() || self.idle() || (!at_once && self.can_wait(now)) {
             return None;
         }
         let mut batch = std::mem::take(&mut self.next);
@@ -122,16 +130,21 @@ impl Desk {
         match &mut self.place {
             Place::Here(store) => Some(perform(store.as_mut(), batch)),
             Place::Away { to, .. } => {
-                self.busy = true;
+                self.busy = Some(now);
                 let sent = to.as_ref().is_some_and(|to| to.try_send(batch).is_ok());
                 (!sent).then(|| Done { broken: Some("the store's thread is gone".to_owned()), ..Done::default() })
             }
         }
     }
 
+    /// The disk does not answer.
+    pub fn is_stalled(&self, now: Moment) -> bool {
+        self.busy.is_some_and(|since| now.since(since) > limits::STORE_PATIENCE)
+    }
+
     /// The store has answered.
     pub const fn returned(&mut self) {
-        self.busy = false;
+        self.busy = None;
     }
 
     /// Confirmations alone are in no hurry: losing them only means that a result is delivered twice.
@@ -173,7 +186,7 @@ fn serve(mut store: Box<dyn Store>, batches: &mpsc::Receiver<Batch>, inbox: &Inb
 }
 
 fn perform(store: &mut dyn Store, batch: Batch) -> Done {
-    let written = if batch.writes.is_empty() { Vec::new() } else { store.transact(batch.writes) };
+    let mut written = if batch.writes.is_empty() { Vec::new() } else { store.transact(batch.writes) };
     let fetched = batch.fetches.into_iter().map(|fetch| (fetch, store.row(fetch.1))).collect();
     let mut retried = Vec::new();
     for errand in batch.errands {
@@ -181,10 +194,21 @@ fn perform(store: &mut dyn Store, batch: Batch) -> Done {
             Errand::ListDead(answer) => {
                 let _ = answer.send(store.dead());
             }
-            Errand::TakeDead { number, retry, answer } => {
-                let (letter, request) = store.take_dead(number).unzip();
-                retried.extend(request.filter(|_| retry));
-                let _ = answer.send(letter);
+            Errand::RetryDead { number, answer } => {
+                let revived = store.revive(number);
+                let _ = answer.send(revived.is_some());
+                match revived {
+                    Some(Revived::Job(request)) => retried.push((number, request)),
+                    Some(Revived::Row) => written.extend(store.transact(vec![Write::Resend { number }])),
+                    None => {}
+                }
+            }
+            Errand::DropDead { number, answer } => {
+                let there = store.revive(number).is_some();
+                if there {
+                    store.transact(vec![Write::ForgetDead { number }]);
+                }
+                let _ = answer.send(there);
             }
         }
     }

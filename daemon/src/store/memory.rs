@@ -7,12 +7,14 @@ use std::{
 
 use picket_core::{
     OutboxRow, StoreFault,
-    job::{Digest, Failure, JobId, Key, RowId},
+    job::{Digest, JobId, Key, RowId},
     limits,
 };
 
-use super::blobs::hex;
-use crate::ports::{DeadLetter, Message, NewRow, Recovered, Request, Store, Write, Written};
+use crate::{
+    answer::{self, hex},
+    ports::{DeadLetter, Death, Message, NewRow, Recovered, Request, Revived, Store, Write, Written},
+};
 
 /// Everything in memory, at most `max_bytes` of payloads.
 pub struct MemoryStore {
@@ -47,21 +49,22 @@ impl MemoryStore {
 
     fn write(&mut self, write: Write) -> Written {
         match write {
-            Write::Accept { job, request } => {
+            Write::Accept { job, request, was_dead } => {
                 let size = request_bytes(&request);
                 if self.bytes + size > self.max_bytes {
                     return Written::Failed { key: job.key, why: StoreFault::Full };
                 }
                 self.bytes += size;
                 self.jobs.insert(job.key, request);
+                self.dead.retain(|(letter, _)| Some(letter.number) != was_dead);
                 Written::Accepted { key: job.key }
             }
             // A result replaces its job, so that a full store can still drain.
             Write::Finish { key, id, digest, messages, dead } => {
                 if let Some(request) = self.jobs.remove(&key) {
                     self.bytes -= request_bytes(&request);
-                    if let Some(failure) = dead {
-                        self.bury(&id, &digest, &failure, request);
+                    if let Some(death) = dead {
+                        self.bury(&id, &digest, &death, request);
                     }
                 }
                 self.keep(&id, &messages);
@@ -81,17 +84,22 @@ impl MemoryStore {
                     Written::Repeated { key, rows: self.insert_rows(again) }
                 }
             },
-            Write::Confirm { row } => {
+            Write::Resend { .. } => Written::Done,
+            Write::Confirm { row } | Write::Bury { row, .. } => {
                 if let Some(message) = self.outbox.remove(&row) {
                     self.bytes -= message_bytes(&message);
                 }
                 Written::Done
             }
             Write::Losses(_) => Written::Done,
+            Write::ForgetDead { number } => {
+                self.dead.retain(|(letter, _)| letter.number != number);
+                Written::Done
+            }
         }
     }
 
-    fn bury(&mut self, id: &JobId, digest: &Digest, failure: &Failure, request: Arc<Request>) {
+    fn bury(&mut self, id: &JobId, digest: &Digest, Death { failure, attempts }: &Death, request: Arc<Request>) {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let letter = DeadLetter {
             number: self.next_dead,
@@ -99,10 +107,11 @@ impl MemoryStore {
             model: request.model.to_string(),
             code: failure.code.to_owned(),
             message: failure.message.clone(),
-            attempts: 0,
+            attempts: *attempts,
             digest: hex(digest),
             since: since.map_or(0, |since| since.as_secs()),
             bytes: request_bytes(&request) as u64,
+            first: answer::first_bytes(request.content.parts().0),
         };
         self.next_dead += 1;
         self.dead.push_back((letter, request));
@@ -159,6 +168,10 @@ impl Store for MemoryStore {
         self.bytes
     }
 
+    fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     fn waits(&self) -> bool {
         false
     }
@@ -167,9 +180,9 @@ impl Store for MemoryStore {
         self.dead.iter().map(|(letter, _)| letter.clone()).collect()
     }
 
-    fn take_dead(&mut self, number: u64) -> Option<(DeadLetter, Arc<Request>)> {
-        let place = self.dead.iter().position(|(letter, _)| letter.number == number)?;
-        self.dead.remove(place)
+    fn revive(&mut self, number: u64) -> Option<Revived> {
+        let found = self.dead.iter().find(|(letter, _)| letter.number == number);
+        found.map(|(_, request)| Revived::Job(request.clone()))
     }
 }
 

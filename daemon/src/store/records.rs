@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crc::{CRC_32_ISCSI, Crc};
 use picket_core::{
     job::{Digest, Failure, JobId, Key, Privacy, StoredJob},
     time::{Moment, Span, Stamp},
@@ -19,17 +18,18 @@ use crate::{
     tensor::Dtype,
 };
 
-/// CRC-32C.
-static CHECK: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
-
 /// Nothing here can fail to be written: every length is known. (If it did, the empty record would be found damaged.)
 pub(super) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    postcard::to_stdvec_crc32(record, CHECK.digest()).unwrap_or_default()
+    let mut bytes = postcard::to_stdvec(record).unwrap_or_default();
+    let check = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&check.to_le_bytes());
+    bytes
 }
 
 /// `None`: these bytes are not what was written.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    postcard::from_bytes_crc32(bytes, CHECK.digest()).ok()
+    let (record, check) = bytes.split_last_chunk()?;
+    (crc32fast::hash(record) == u32::from_le_bytes(*check)).then(|| postcard::from_bytes(record).ok())?
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -82,6 +82,7 @@ pub(super) struct JobRecord {
     pub digest: Digest,
     pub model: String,
     pub until: Until,
+    expiry_us: Option<u64>,
     priority: u8,
     privacy: u8,
     pub content: ContentRecord,
@@ -153,6 +154,7 @@ impl JobRecord {
             digest: job.digest,
             model: request.model.to_string(),
             until: Until::new(job.deadline_at, now),
+            expiry_us: request.expiry.map(Span::as_micros),
             priority: job.priority,
             privacy: job.privacy as u8,
             content,
@@ -188,6 +190,7 @@ impl JobRecord {
             id: JobId::new(&self.id).ok(),
             fault: None,
             deadline: None,
+            expiry: self.expiry_us.map(Span::from_micros),
             priority: self.priority,
             privacy: Some(self.privacy()),
             content,
@@ -207,6 +210,7 @@ impl JobRecord {
             priority: self.priority,
             privacy: self.privacy(),
             attempts: self.attempts,
+            asker: self.to.address(names).mark(),
         })
     }
 
@@ -245,11 +249,16 @@ pub(super) struct MessageRecord {
     pub payload: Payload,
     json_len: Option<u64>,
     code: Option<String>,
-    job: Option<String>,
+    pub job: Option<String>,
     until: Option<Until>,
 }
 
 impl MessageRecord {
+    /// The topic, or whatever the transport calls a place.
+    pub fn to(&self) -> &str {
+        &self.to.to
+    }
+
     pub fn new(message: &Message, payload: Payload, names: &Names, now: Now) -> Self {
         Self {
             to: AddressRecord::new(&message.to, names),
@@ -286,14 +295,31 @@ pub(super) struct RowRecord {
 pub(super) struct SeenRecord {
     pub id: String,
     pub digest: Digest,
-    pub row: Option<u64>,
+    /// Row and payload bytes.
+    pub kept: Option<(u64, u64)>,
 }
 
-/// A dead letter and the job itself.
+/// A dead letter and what it was.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct DeadRecord {
     pub letter: DeadLetter,
-    pub job: JobRecord,
+    pub was: Was,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Was {
+    Job(JobRecord),
+    Row(MessageRecord),
+}
+
+impl DeadRecord {
+    /// Files that it keeps alive.
+    pub fn blobs(&self) -> Vec<BlobId> {
+        match &self.was {
+            Was::Job(job) => job.content.payloads().filter_map(Payload::blob).collect(),
+            Was::Row(message) => message.payload.blob().into_iter().collect(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -302,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_record_with_any_bit_flipped_is_not_read() {
-        let record = SeenRecord { id: "press-4/1".into(), digest: [7; 32], row: Some(9) };
+        let record = SeenRecord { id: "press-4/1".into(), digest: [7; 32], kept: Some((9, 1_000)) };
         let written = encode(&record);
         assert_eq!(decode::<SeenRecord>(&written).unwrap().id, record.id);
         for bit in 0..written.len() * 8 {

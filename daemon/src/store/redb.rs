@@ -44,14 +44,14 @@ use super::{
     Names,
     attempts::{AttemptFile, Mark},
     blobs::Blobs,
-    records::{DeadRecord, MessageRecord, Now, Payload, decode},
+    records::{DeadRecord, MessageRecord, Now, Payload, Was, decode},
     reserve::Reserve,
 };
 use crate::{
     calendar::Calendar,
     config::OnFull,
     failpoint,
-    ports::{Clock, DeadLetter, Message, Recovered, Request, Store, Write, Written},
+    ports::{Clock, DeadLetter, Message, Recovered, Revived, Store, Write, Written},
 };
 
 type Rows = TableDefinition<'static, u64, &'static [u8]>;
@@ -119,6 +119,8 @@ struct Index {
 struct OpenJob {
     number: u64,
     bytes: u64,
+    /// Some of its payload is a file.
+    blobs: bool,
 }
 
 impl RedbStore {
@@ -160,6 +162,7 @@ impl RedbStore {
 
     /// Makes these writes, or none of them. With `draining`, those that need room are refused instead.
     fn attempt(&mut self, writes: &[Write], draining: bool) -> Result<Vec<Written>, Trouble> {
+        failpoint::hit("store-transact");
         let now = self.now();
         let transaction = self.begin()?;
         let mut batch = Batch::open(&transaction, &self.setup, &self.blobs, &self.index, now, draining)?;
@@ -283,6 +286,10 @@ impl Store for RedbStore {
         usize::try_from(self.index.bytes).unwrap_or(usize::MAX)
     }
 
+    fn max_bytes(&self) -> usize {
+        self.setup.max_bytes
+    }
+
     fn waits(&self) -> bool {
         true
     }
@@ -307,35 +314,26 @@ impl Store for RedbStore {
         read.unwrap_or_default()
     }
 
-    fn take_dead(&mut self, number: u64) -> Option<(DeadLetter, Arc<Request>)> {
-        let taken = guarded(|| {
-            let transaction = self.begin()?;
-            let record = {
-                let mut dead = transaction.open_table(DEAD)?;
-                let removed = dead.remove(number)?;
-                removed.and_then(|value| decode::<DeadRecord>(value.value()))
-            };
-            transaction.commit()?;
-            Ok(record)
+    fn revive(&mut self, number: u64) -> Option<Revived> {
+        let read = guarded(|| {
+            let transaction = self.db()?.begin_read()?;
+            let dead = transaction.open_table(DEAD)?;
+            let found = dead.get(number)?;
+            Ok(found.and_then(|value| decode::<DeadRecord>(value.value())))
         });
-        let record = match taken {
-            Ok(found) => found?,
-            // The letter stays; later there may be room.
-            Err(Trouble::Full) if self.reopen().is_ok() => return None,
-            Err(trouble) => {
-                self.fail(&trouble);
-                return None;
+        match read.ok()??.was {
+            Was::Job(job) => {
+                let request = job.request(&self.setup.names, |payload| self.payload(payload))?;
+                Some(Revived::Job(Arc::new(request)))
             }
-        };
-        let request = record.job.request(&self.setup.names, |payload| self.payload(payload));
-        record.job.content.payloads().filter_map(Payload::blob).for_each(|id| self.blobs.abandon(&id));
-        Some((DeadLetter { number, ..record.letter }, Arc::new(request?)))
+            Was::Row(_) => Some(Revived::Row),
+        }
     }
 }
 impl Index {
-    fn open(&mut self, key: Key, number: u64, bytes: u64) {
-        self.jobs.insert(key, OpenJob { number, bytes });
-        self.bytes += bytes;
+    fn open(&mut self, key: Key, job: OpenJob) {
+        self.bytes += job.bytes;
+        self.jobs.insert(key, job);
     }
 
     fn keep(&mut self, row: RowId, id: JobId, bytes: u64) {

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use picket_core::{
-    Input,
+    Input, LinkTerms,
     job::{AckTicket, Epoch, JobId, RowId},
     limits,
 };
@@ -43,7 +43,7 @@ pub fn open(context: TransportContext) -> (Channel, Handle) {
 impl Handle {
     /// Tells the daemon that somebody is here. Before this, results wait.
     pub async fn connect(&self) {
-        self.tell(Input::LinkUp { transport: self.context.id, epoch: EPOCH }).await;
+        self.tell(Input::LinkUp { transport: self.context.id, epoch: EPOCH, terms: LinkTerms::default() }).await;
     }
 
     /// A job with everything left at its default; its answer is addressed to its id.
@@ -56,6 +56,7 @@ impl Handle {
             id: Some(id.clone()),
             fault: None,
             deadline: None,
+            expiry: None,
             priority: 0,
             privacy: None,
             content,

@@ -6,6 +6,7 @@
 //!
 //! Numbers of waiters carry a random word of this process, so that a row of the last run never finds a stranger.
 
+mod dead;
 mod infer;
 mod listen;
 mod pages;
@@ -26,7 +27,7 @@ use std::{
 };
 
 use picket_core::{
-    Input,
+    Input, LinkTerms,
     job::{AckTicket, Epoch, Failure, RowId, TransportId},
     limits,
     time::Span,
@@ -156,7 +157,7 @@ struct Server {
 
 /// Brings confirmations to the run loop. `deliver` must not wait for the loop's inbox: the loop itself calls it.
 async fn report(transport: TransportId, inbox: Inbox, mut confirmations: mpsc::Receiver<Input>) {
-    if inbox.send(Event::Core(Input::LinkUp { transport, epoch: EPOCH })).await.is_err() {
+    if inbox.send(Event::Core(Input::LinkUp { transport, epoch: EPOCH, terms: LinkTerms::default() })).await.is_err() {
         return;
     }
     while let Some(input) = confirmations.recv().await {

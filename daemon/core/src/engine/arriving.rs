@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Engine, FAR, Job, Stage, expired, shed};
+use super::{Engine, FAR, Job, Joined, Stage, expired, shed};
 use crate::{
     Action, Note, OutboxRow, Timing,
     job::{Arrival, Digest, Failure, JobId, StoredJob},
@@ -28,7 +28,7 @@ impl Engine {
             self.add_row(row);
         }
         for stored in jobs {
-            self.seen.activate(stored.id.clone(), stored.digest, stored.key);
+            self.seen.activate(stored.id.clone(), stored.digest, stored.asker, stored.key);
             let key = stored.key;
             let job = Job {
                 id: stored.id,
@@ -89,7 +89,10 @@ impl Engine {
             Some(known) if arrival.again && matches!(known.progress, Progress::Done { .. }) => {
                 self.admit(now, arrival, out)
             }
-            Some(known) => self.duplicate(now, arrival, known.progress, out),
+            Some(known) => {
+                let wants_its_own = arrival.answer_repeats || known.asker != Some(arrival.asker);
+                self.duplicate(now, arrival, known.progress, wants_its_own, out);
+            }
             None => self.admit(now, arrival, out),
         }
     }
@@ -107,7 +110,7 @@ impl Engine {
             Room::Full => return self.refuse(now, arrival, shed(), out),
         }
         self.models[model.0].accepting += 1;
-        self.seen.activate(arrival.id.clone(), arrival.digest, arrival.key);
+        self.seen.activate(arrival.id.clone(), arrival.digest, arrival.asker, arrival.key);
         let deadline_at = now + whole;
         let key = arrival.key;
         out.push(Action::Accept { key, deadline_at });
@@ -116,7 +119,14 @@ impl Engine {
         self.insert(key, job);
     }
 
-    pub(super) fn duplicate(&mut self, now: Moment, arrival: Arrival, progress: Progress, out: &mut Vec<Action>) {
+    pub(super) fn duplicate(
+        &mut self,
+        now: Moment,
+        arrival: Arrival,
+        progress: Progress,
+        wants_its_own: bool,
+        out: &mut Vec<Action>,
+    ) {
         self.tally.duplicates += 1;
         out.push(Action::Note(Note::Duplicate { id: arrival.id.clone() }));
         match progress {
@@ -127,14 +137,14 @@ impl Engine {
                     (Some(ticket), _) => out.push(Action::Ack { ticket }),
                     (None, _) => {}
                 }
-                if arrival.answer_repeats {
-                    job.repeats.push(arrival.key);
+                if wants_its_own {
+                    job.repeats.push(Joined { key: arrival.key, may_bounce: arrival.ticket.is_none() });
                 } else {
                     out.push(Action::Forget { key: arrival.key });
                 }
             }
             // Its result is still on the way: nothing to add.
-            Progress::Done { unconfirmed: 1.. } if !arrival.answer_repeats => {
+            Progress::Done { unconfirmed: 1.. } if !wants_its_own => {
                 out.extend(arrival.ticket.map(|ticket| Action::Ack { ticket }));
                 out.push(Action::Forget { key: arrival.key });
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EXPIRED, Engine, FAR, Job, Stage};
+use super::{EXPIRED, Engine, FAR, Job, Joined, Stage};
 use crate::{
     Action, Note, OutboxRow, Outcome, StoreFault, Timing,
     job::{Failure, Key},
@@ -44,7 +44,7 @@ impl Engine {
         for row in rows {
             self.add_row(row);
         }
-        for repeat in job.repeats {
+        for Joined { key: repeat, may_bounce } in job.repeats {
             out.push(Action::Repeat { key: repeat, id: job.id.clone() });
             let waiting = Job {
                 id: job.id.clone(),
@@ -59,7 +59,7 @@ impl Engine {
                 wake: FAR,
                 acks: Vec::new(),
                 repeats: Vec::new(),
-                may_bounce: true,
+                may_bounce,
                 timing: Timing::default(),
             };
             self.insert(repeat, waiting);
@@ -94,7 +94,7 @@ impl Engine {
         if job.may_bounce && job.acks.is_empty() && !promised {
             let failure = Failure::new(why.code(), "the store has no room for this job now; try again later");
             let repeats = self.withdraw(key).map(|job| job.repeats).unwrap_or_default();
-            for caller in std::iter::once(key).chain(repeats) {
+            for caller in std::iter::once(key).chain(repeats.into_iter().map(|joined| joined.key)) {
                 out.push(Action::Bounce { key: caller, failure: failure.clone() });
                 out.push(Action::Forget { key: caller });
             }
@@ -145,6 +145,7 @@ mod tests {
                 ticket: *ticket,
                 answer_repeats: ticket.is_none(),
                 again: false,
+                asker: 0,
             };
             engine.step(Moment::ZERO, Input::Arrived(arrival), &mut Vec::new());
         }

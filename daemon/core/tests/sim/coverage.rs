@@ -4,6 +4,10 @@
 #[derive(Clone, Copy, Debug)]
 pub enum Seen {
     Crash,
+    /// A job killed the process.
+    Poisoned,
+    SuspectAlone,
+    PoisonGivenUp,
     /// A transaction was durable, and the process died before it heard of it.
     CommittedUnheard,
     RecoveredJob,
@@ -36,6 +40,10 @@ pub enum Seen {
     StaleConfirm,
     SecondConfirm,
     Rejected,
+    Forbidden,
+    Buried,
+    ConfirmWithheld,
+    Reset,
     HungUp,
     Undeliverable,
     LateAck,
@@ -53,6 +61,9 @@ impl Seen {
         use Seen::*;
         [
             Crash,
+            Poisoned,
+            SuspectAlone,
+            PoisonGivenUp,
             CommittedUnheard,
             RecoveredJob,
             RecoveredRow,
@@ -84,6 +95,10 @@ impl Seen {
             StaleConfirm,
             SecondConfirm,
             Rejected,
+            Forbidden,
+            Buried,
+            ConfirmWithheld,
+            Reset,
             HungUp,
             Undeliverable,
             LateAck,

@@ -1,6 +1,9 @@
 //! Beginning and end of processes and connections.
 
-use picket_core::{Input, job::Epoch};
+use picket_core::{
+    Input, LinkTerms,
+    job::{Epoch, Key},
+};
 use rand::Rng;
 
 use super::{
@@ -20,6 +23,7 @@ impl World<'_> {
             known.admitted = true;
             known.accepted_at = Some(self.now);
             process.keys.insert(*key, Box::new(known));
+            process.askers.insert(kept.spec.id.clone(), kept.to.asker());
             process.tally.accepted += 1;
             process.tally.waiting += 1;
             self.coverage.hit(Seen::RecoveredJob);
@@ -30,7 +34,7 @@ impl World<'_> {
         self.process = Some(process);
         self.tell(self.store.recovered());
         if let Some(transport) = self.plan.http {
-            self.tell(Input::LinkUp { transport, epoch: Epoch(0) });
+            self.tell(Input::LinkUp { transport, epoch: Epoch(0), terms: LinkTerms::default() });
         }
         if self.plan.mqtt.is_some() {
             let delay = self.moment(50);
@@ -62,6 +66,20 @@ impl World<'_> {
         self.coverage.hit(Seen::Crash);
     }
 
+    /// The process dies of a job that it runs. Of the jobs that were in hand besides, some were just running, too.
+    pub fn die_of(&mut self, key: Key) {
+        let in_hand: Vec<Key> = self.process().in_hand().collect();
+        for other in in_hand {
+            if (other == key || self.rng.random_bool(0.5))
+                && let Some(kept) = self.store.jobs.get_mut(&other)
+            {
+                kept.attempts += 1;
+            }
+        }
+        self.coverage.hit(Seen::Poisoned);
+        self.crash();
+    }
+
     fn break_link(&mut self) {
         let arrived = self.rng.random_range(0..=self.broker.flying());
         self.broker.cut(arrived, self.coverage);
@@ -82,6 +100,18 @@ impl World<'_> {
         self.at(self.now + noticed + gap, Event::Inside(Inside::Connect));
     }
 
+    /// The daemon itself ends a connection on which nothing is confirmed.
+    pub fn reset(&mut self, epoch: Epoch) {
+        self.coverage.hit(Seen::Reset);
+        if !self.broker.is_current(epoch) {
+            return; // it is broken already, and the next one is on its way
+        }
+        self.break_link();
+        let (noticed, gap) = (self.moment(20), self.moment(100));
+        self.after(noticed, Inside::NoticeCut);
+        self.at(self.now + noticed + gap, Event::Inside(Inside::Connect));
+    }
+
     pub fn connect(&mut self) {
         let Some(transport) = self.plan.mqtt else { return };
         if self.broker.up {
@@ -89,7 +119,8 @@ impl World<'_> {
         }
         let again = self.broker.connect();
         let epoch = self.broker.epoch;
-        self.tell(Input::LinkUp { transport, epoch });
+        let patience = Some(self.plan.patience);
+        self.tell(Input::LinkUp { transport, epoch, terms: LinkTerms { patience, receipts: false } });
         for _ in 0..again {
             let delay = self.wire();
             self.after(delay, Inside::Receive(epoch));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use picket_core::{
-    Action, Input, Note, Outcome, ProviderFault, Source,
+    Action, Input, Note, Outcome, ProviderFault, Refusal, Source,
     escalation::decide::{Observation, Reason},
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, TransportId},
     limits,
@@ -42,6 +42,17 @@ impl World<'_> {
                 process.rows.remove(&row);
                 self.send_to_store(Op::Confirm { row });
             }
+            Action::Bury { row, code } => self.bury(row, code),
+            Action::Reset { transport, epoch } => {
+                let now = self.now;
+                let lane = self.process().lanes.get_mut(&transport).expect("the engine heard of this transport");
+                let patience = lane.patience.expect("only an impatient link is reset");
+                assert_eq!(lane.epoch, Some(epoch), "a connection that is gone is reset");
+                assert!(!std::mem::replace(&mut lane.reset, true), "{epoch:?} is reset twice");
+                let late = lane.handed.values().any(|at| now.since(*at) >= patience);
+                assert!(late, "{epoch:?} is reset, and no row has waited long");
+                self.reset(epoch);
+            }
             Action::Forget { key } => {
                 let process = self.process();
                 let known = process.live(key);
@@ -64,7 +75,9 @@ impl World<'_> {
         assert!(known.accepted_at.is_none() && known.outcome.is_none(), "{key:?} is past its acceptance");
         known.admitted = true;
         known.deadline_at = deadline_at;
+        let (id, asker) = (known.spec.id.clone(), known.to.asker());
         let (spec, to, arrived) = (known.spec.clone(), known.to, known.arrived);
+        self.process().askers.insert(id, asker);
         let model = spec.model.expect("only known models are accepted");
         let whole = spec.deadline.unwrap_or(self.plan.models[model].deadline).min(limits::DEADLINE_MAX);
         assert_eq!(deadline_at, arrived + whole, "the deadline of {key:?}");
@@ -86,6 +99,7 @@ impl World<'_> {
 
     fn infer(&mut self, key: Key, model: ModelId) {
         let places = slots(&self.plan, model.0);
+        self.check_suspects(key);
         let process = self.process();
         let known = process.live(key);
         assert!(known.accepted_at.is_some() && known.outcome.is_none(), "{key:?} is inferred out of turn");
@@ -106,7 +120,24 @@ impl World<'_> {
             Span::from_micros(up_to(&mut self.rng, self.plan.infer_latency).as_micros() * slow)
         };
         let result = self.observe();
+        if self.process().live(key).spec.poison {
+            return self.after(infer, Inside::Die(key));
+        }
         self.hears_after(infer, Input::Inferred { key, model, result, prepare: Span::ZERO, infer });
+    }
+
+    /// A job that may have killed a process runs alone, or an innocent one could die with it.
+    fn check_suspects(&mut self, key: Key) {
+        let attempts = |key: &Key| self.store.jobs.get(key).map_or(0, |kept| kept.attempts);
+        let process = self.process.as_ref().expect("the process runs");
+        let others: Vec<Key> = process.in_hand().collect();
+        assert!(attempts(&key) < limits::ATTEMPTS, "{key:?} is poison, and is run again");
+        assert!(attempts(&key) == 0 || others.is_empty(), "a suspect, {key:?}, runs beside {others:?}");
+        let suspect = others.iter().find(|other| attempts(other) > 0);
+        assert_eq!(suspect, None, "{key:?} runs beside a suspect");
+        if attempts(&key) > 0 {
+            self.coverage.hit(Seen::SuspectAlone);
+        }
     }
 
     fn observe(&mut self) -> Result<Observation, Failure> {
@@ -212,6 +243,11 @@ impl World<'_> {
                         assert!(!inferred, "{key:?} is shed while it runs");
                         Some(Seen::Evicted)
                     }
+                    "job/poison" => {
+                        assert!(known.spec.poison && !inferred, "{key:?} is innocent");
+                        assert!(self.store.jobs[&key].attempts >= limits::ATTEMPTS, "{key:?} was hardly tried");
+                        Some(Seen::PoisonGivenUp)
+                    }
                     "model/invalid-output" => {
                         assert_eq!(known.said, Some(Said::Malformed));
                         Some(Seen::MalformedFailed)
@@ -290,22 +326,39 @@ impl World<'_> {
         self.send_to_store(Op::Repeat { key, spec, to });
     }
 
+    /// As good as confirmed for the store; its reader never gets it.
+    fn bury(&mut self, row: RowId, code: &'static str) {
+        assert_eq!(code, "mqtt/not-authorised");
+        let process = self.process();
+        assert_eq!(process.must_bury.take(), Some(row), "I3: a row is given up, and was not forbidden often enough");
+        process.rows.remove(&row);
+        let (_, job) = &self.store.rows[&row];
+        self.buried.extend(job.clone());
+        self.send_to_store(Op::Confirm { row });
+    }
+
     fn deliver(&mut self, transport: TransportId, id: RowId, epoch: Epoch) {
+        let now = self.now;
         let process = self.process();
         assert_eq!(process.rows.get(&id), Some(&transport), "{id:?} is delivered, and is not in the outbox");
         let lane = process.lanes.get_mut(&transport).expect("the engine heard of this transport");
         assert_eq!(lane.epoch, Some(epoch), "{id:?} is delivered on a connection that is gone");
         let mut older = process.rows.range(..id).filter(|(_, of)| **of == transport);
-        assert!(older.all(|(row, _)| lane.handed.contains(row)), "{id:?} leaves before older rows");
-        assert!(lane.handed.insert(id), "{id:?} is delivered twice on one connection");
+        // A forbidden row lets those behind it pass.
+        let passable = |row| lane.handed.contains_key(row) || process.forbidden.contains_key(row);
+        assert!(older.all(|(row, _)| passable(row)), "{id:?} leaves before older rows");
+        assert!(!lane.reset, "{id:?} is delivered on a connection that was given up");
+        assert!(lane.handed.insert(id, now).is_none(), "{id:?} is delivered twice on one connection");
         let (row, job) = self.store.rows.get(&id).cloned().unwrap_or_else(|| panic!("{id:?} is not in the store"));
         if let Address::Topic(_) = row.to {
             if !self.broker.is_current(epoch) {
                 return; // the link is broken, and the engine will hear of it
             }
-            if self.mishap(self.plan.rejects) {
+            let forbidden = !self.probing && self.plan.forbids.is_some_and(|part| row.value % part == 0);
+            if forbidden || self.mishap(self.plan.rejects) {
+                let refusal = if forbidden { Refusal::Forbidden } else { Refusal::Busy };
                 let delay = self.wire();
-                return self.hears_after(delay, Input::Rejected { transport, row: id, epoch });
+                return self.hears_after(delay, Input::Rejected { transport, row: id, epoch, refusal });
             }
         }
         let delay = self.wire();

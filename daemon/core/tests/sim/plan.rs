@@ -20,6 +20,8 @@ pub struct Spec {
     pub deadline: Option<Span>,
     pub priority: u8,
     pub privacy: Privacy,
+    /// Whatever process runs it dies of it.
+    pub poison: bool,
 }
 
 /// Something that the outside does at its own time.
@@ -61,6 +63,12 @@ pub struct Plan {
     pub wire_latency: Span,
     /// Part of the deliveries that the broker refuses for now.
     pub rejects: f64,
+    /// One row in so many is forbidden, and stays so.
+    pub forbids: Option<u64>,
+    /// Part of the rows that the broker takes and does not confirm.
+    pub withholds: f64,
+    /// So long the link waits for a confirmation; longer than any that comes.
+    pub patience: Span,
     /// Results that the store keeps for repetition.
     pub kept: usize,
     pub dead_letters: bool,
@@ -90,7 +98,8 @@ impl Plan {
         // Bursts fill queues, long schedules meet every fault.
         let busy = *[Span::from_millis(5), Span::from_millis(100), Span::from_millis(600)].choose(rng).unwrap();
         let calm_at = Moment::ZERO + busy + Span::from_millis(500);
-        let mut happenings = arrivals(rng, models.len(), busy, mqtt.is_some(), http.is_some());
+        let poison = *[0.0, 0.0, 0.0, 0.1].choose(rng).unwrap();
+        let mut happenings = arrivals(rng, poison, models.len(), busy, mqtt.is_some(), http.is_some());
         for (happening, most, often) in
             [(Happening::Cut, 4, 0.5), (Happening::Crash, 2, 0.5), (Happening::Drain, 1, 0.2)]
         {
@@ -113,6 +122,9 @@ impl Plan {
             infer_latency: *[Span::from_millis(2), Span::from_millis(30), Span::from_millis(200)].choose(rng).unwrap(),
             wire_latency: *[Span::from_millis(1), Span::from_millis(20), Span::from_millis(150)].choose(rng).unwrap(),
             rejects: *[0.0, 0.0, 0.1].choose(rng).unwrap(),
+            forbids: *[None, None, Some(5)].choose(rng).unwrap(),
+            withholds: *[0.0, 0.0, 0.05].choose(rng).unwrap(),
+            patience: *[Span::from_millis(300), Span::from_millis(5_000)].choose(rng).unwrap(),
             kept: *[0, 2, 100, 100].choose(rng).unwrap(),
             dead_letters: rng.random_bool(0.7),
             calm_at,
@@ -138,7 +150,7 @@ fn mood(rng: &mut StdRng) -> Mood {
     *[Mood::Good, Mood::Unreachable, Mood::Slow, Mood::Confused, Mood::Moody, Mood::Moody].choose(rng).unwrap()
 }
 
-fn spec(rng: &mut StdRng, number: usize, models: usize) -> Spec {
+fn spec(rng: &mut StdRng, poison: f64, number: usize, models: usize) -> Spec {
     let deadline = match rng.random_range(0..10) {
         0 => Some(up_to(rng, Span::from_millis(5))),
         1 => Some(*[Span::ZERO, Span::from_micros(1)].choose(rng).unwrap()),
@@ -153,15 +165,23 @@ fn spec(rng: &mut StdRng, number: usize, models: usize) -> Spec {
         deadline,
         priority: if rng.random_bool(0.6) { 0 } else { rng.random_range(0..=9) },
         privacy: *[Privacy::Ok, Privacy::Ok, Privacy::Ok, Privacy::Redacted, Privacy::Never].choose(rng).unwrap(),
+        poison: rng.random_bool(poison),
     }
 }
 
 /// The jobs, some of them sent more than once, some ids used for something else.
-fn arrivals(rng: &mut StdRng, models: usize, busy: Span, mqtt: bool, http: bool) -> Vec<(Moment, Happening)> {
+fn arrivals(
+    rng: &mut StdRng,
+    poison: f64,
+    models: usize,
+    busy: Span,
+    mqtt: bool,
+    http: bool,
+) -> Vec<(Moment, Happening)> {
     let mut all = Vec::new();
     let again = *[0.0, 0.2, 0.6].choose(rng).unwrap();
     for number in 0..rng.random_range(5..=40) {
-        let spec = Rc::new(spec(rng, number, models));
+        let spec = Rc::new(spec(rng, poison, number, models));
         let mut at = Moment::ZERO + up_to(rng, busy);
         all.push((at, send(rng, spec.clone(), mqtt, http)));
         while rng.random_bool(again) {

@@ -7,13 +7,13 @@ use std::{
 };
 
 use picket_core::{
-    Input, OutboxRow, Outcome,
+    Input, LinkTerms, OutboxRow, Outcome, Refusal,
     engine::{Engine, WhenFull},
     escalation::decide::Observation,
     job::{AckTicket, Epoch, Failure, JobId, Key, ProviderId, RowId, TransportId},
     limits,
     tally::Tally,
-    time::Moment,
+    time::{Moment, Span},
 };
 
 use super::{
@@ -87,7 +87,10 @@ impl Known {
 #[derive(Debug, Default)]
 pub struct Lane {
     pub epoch: Option<Epoch>,
-    pub handed: BTreeSet<RowId>,
+    /// And when.
+    pub handed: BTreeMap<RowId, Moment>,
+    pub patience: Option<Span>,
+    pub reset: bool,
 }
 
 pub struct Process {
@@ -98,6 +101,8 @@ pub struct Process {
     /// Rows that the engine was told of and has not confirmed.
     pub rows: BTreeMap<RowId, TransportId>,
     pub inferred_ids: BTreeSet<JobId>,
+    /// Whose jobs were accepted or recovered in this life.
+    pub askers: BTreeMap<JobId, u64>,
     /// In hand of each model's threads, now and at most.
     pub inferring: Vec<usize>,
     pub peak: Vec<usize>,
@@ -107,8 +112,11 @@ pub struct Process {
     pub newcomer: u8,
     /// The same counters, kept from what went in and came out.
     pub tally: Tally,
-    /// The row that the present step has to confirm, or to call stale.
+    /// How often each row was forbidden.
+    pub forbidden: BTreeMap<RowId, u32>,
+    /// The row that the present step has to confirm, to bury, or to call stale.
     pub must_confirm: Option<RowId>,
+    pub must_bury: Option<RowId>,
     pub must_call_stale: Option<RowId>,
 }
 
@@ -121,13 +129,16 @@ impl Process {
             lanes: BTreeMap::new(),
             rows: BTreeMap::new(),
             inferred_ids: BTreeSet::new(),
+            askers: BTreeMap::new(),
             inferring: vec![0; plan.models.len()],
             peak: vec![0; plan.models.len()],
             calls: vec![0; plan.providers.len()],
             draining: false,
             newcomer: 0,
             tally: Tally::default(),
+            forbidden: BTreeMap::new(),
             must_confirm: None,
+            must_bury: None,
             must_call_stale: None,
         }
     }
@@ -145,6 +156,11 @@ impl Process {
         assert!(!known.in_store, "two store operations of {key:?} at once");
         known.in_store = true;
         known
+    }
+
+    /// Jobs that an inference thread has, or is about to take.
+    pub fn in_hand(&self) -> impl Iterator<Item = Key> {
+        self.keys.iter().filter(|(_, known)| known.inferred && known.said.is_none()).map(|(key, _)| *key)
     }
 
     /// Jobs that take a place in this model's queue.
@@ -218,8 +234,9 @@ impl Process {
 
     fn hears_of_the_way_out(&mut self, input: &Input, coverage: &mut Coverage) {
         match input {
-            Input::LinkUp { transport, epoch } => {
-                self.lanes.insert(*transport, Lane { epoch: Some(*epoch), handed: BTreeSet::new() });
+            Input::LinkUp { transport, epoch, terms: LinkTerms { patience, .. } } => {
+                let lane = Lane { epoch: Some(*epoch), patience: *patience, ..Lane::default() };
+                self.lanes.insert(*transport, lane);
             }
             Input::LinkDown { transport } => {
                 self.lanes.insert(*transport, Lane::default());
@@ -240,9 +257,19 @@ impl Process {
                     coverage.hit(Seen::Undeliverable);
                 }
             }
-            Input::Rejected { transport, row, epoch } => {
-                if self.takes(*transport, *row, *epoch) {
-                    coverage.hit(Seen::Rejected);
+            Input::Rejected { transport, row, epoch, refusal } => {
+                if !self.takes(*transport, *row, *epoch) {
+                    return;
+                }
+                coverage.hit(if *refusal == Refusal::Busy { Seen::Rejected } else { Seen::Forbidden });
+                if *refusal == Refusal::Forbidden {
+                    let times = self.forbidden.entry(*row).or_default();
+                    *times += 1;
+                    if *times == limits::UNAUTHORISED_TRIES {
+                        self.must_bury = Some(*row);
+                        self.tally.buried += 1;
+                        coverage.hit(Seen::Buried);
+                    }
                 }
             }
             _ => unreachable!("{input:?} is not of the way out"),
@@ -256,7 +283,7 @@ impl Process {
     /// I3: was this row handed over on this very connection, and is that the present one?
     fn takes(&mut self, transport: TransportId, row: RowId, epoch: Epoch) -> bool {
         let lane = self.lanes.entry(transport).or_default();
-        lane.epoch == Some(epoch) && lane.handed.remove(&row)
+        lane.epoch == Some(epoch) && lane.handed.remove(&row).is_some()
     }
 
     fn ended(&mut self, key: Key) {
@@ -282,6 +309,7 @@ impl Process {
         assert_eq!(tally, self.tally, "I5: the engine's counters (left) are not what happened");
         assert_eq!(self.engine.outbox_rows(), self.rows.len(), "rows in the engine's outbox");
         assert_eq!(self.must_confirm, None, "a confirmed row stays in the outbox");
+        assert_eq!(self.must_bury, None, "a row was forbidden often enough, and stays in the outbox");
         assert_eq!(self.must_call_stale, None, "a stale confirmation went unnoticed");
         let undeliverable = |transport| self.lanes.get(transport).is_none_or(|lane: &Lane| lane.epoch.is_none());
         let idle = self.keys.len() == self.forgotten && self.rows.values().all(undeliverable);

@@ -23,6 +23,14 @@ pub enum Address {
 }
 
 impl Address {
+    /// All who publish are one, every caller is another.
+    pub const fn asker(self) -> u64 {
+        match self {
+            Self::Topic(_) => 0,
+            Self::Caller(_, call) => 1 + call as u64,
+        }
+    }
+
     pub const fn transport(self) -> TransportId {
         match self {
             Self::Topic(transport) | Self::Caller(transport, _) => transport,
@@ -56,6 +64,8 @@ pub struct Kept {
     pub spec: Rc<Spec>,
     pub to: Address,
     pub deadline_at: Moment,
+    /// How often a process died while it ran this job.
+    pub attempts: u32,
 }
 
 /// One message on its way out. `value` stands for its bytes; no two messages are made with the same.
@@ -112,7 +122,7 @@ impl Store {
             Op::Accept { key, spec, to, deadline_at } => {
                 let before = self.accepted.insert(spec.id.clone(), (spec.digest, to));
                 assert!(before.is_none(), "I4: {} is accepted a second time", spec.id);
-                self.jobs.insert(key, Kept { spec, to, deadline_at });
+                self.jobs.insert(key, Kept { spec, to, deadline_at, attempts: 0 });
                 Some(Input::Accepted { key })
             }
             Op::Finish { key, outcome } => Some(self.finish(key, &outcome)),
@@ -186,7 +196,8 @@ impl Store {
             id: kept.spec.id.clone(),
             digest: kept.spec.digest,
             model: Ok(ModelId(kept.spec.model.expect("only known models are accepted"))),
-            attempts: 0,
+            attempts: kept.attempts,
+            asker: kept.to.asker(),
             deadline_at: kept.deadline_at,
             priority: kept.spec.priority,
             privacy: kept.spec.privacy,

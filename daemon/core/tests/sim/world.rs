@@ -1,6 +1,10 @@
 //! Virtual time, and everything that happens in it.
 
-use std::{collections::BTreeMap, fmt::Write as _, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    rc::Rc,
+};
 
 use picket_core::{
     Input, StoreFault,
@@ -38,6 +42,8 @@ pub enum Inside {
     NoticeCut,
     Receive(Epoch),
     AckArrives(Epoch),
+    /// This job kills the process that runs it.
+    Die(Key),
     /// A row is at its reader.
     Reach {
         transport: TransportId,
@@ -63,6 +69,8 @@ pub struct World<'a> {
     next_key: u64,
     /// Rows whose confirmation the store lost: they may stay, and be sent again after a crash.
     pub confirms_lost: Vec<RowId>,
+    /// Jobs whose result was given up: their reader forbade it.
+    pub buried: BTreeSet<JobId>,
     /// At the end: further jobs in a perfect world, slowly inferred.
     pub probing: bool,
     pub coverage: &'a mut Coverage,
@@ -86,6 +94,7 @@ impl<'a> World<'a> {
             process: None,
             next_key: 0,
             confirms_lost: Vec::new(),
+            buried: BTreeSet::new(),
             probing: false,
             coverage,
             trace,
@@ -224,6 +233,7 @@ impl<'a> World<'a> {
                 }
             }
             Inside::Receive(epoch) => self.receive(epoch),
+            Inside::Die(key) => self.die_of(key),
             Inside::AckArrives(epoch) => self.broker.ack_arrives(epoch),
             Inside::Reach { transport, id, epoch, row, job } => self.reach(transport, id, epoch, row, job),
         }
@@ -270,6 +280,7 @@ impl<'a> World<'a> {
             ticket,
             answer_repeats: ticket.is_none(),
             again: false,
+            asker: to.asker(),
         }));
         if let Some(repeats) = repeats {
             let repeated = self.process().keys[&key].repeated;
@@ -285,7 +296,8 @@ impl<'a> World<'a> {
             return None;
         }
         let on_its_way = process.rows.keys().any(|row| self.store.rows[row].1.as_ref() == Some(&spec.id));
-        Some(!on_its_way || matches!(to, Address::Caller(..)))
+        let first = process.askers.get(&spec.id).copied();
+        Some(!on_its_way || matches!(to, Address::Caller(..)) || first != Some(to.asker()))
     }
 
     /// The moment in which a transaction is durable, or fails.
@@ -330,6 +342,9 @@ impl<'a> World<'a> {
                     return;
                 }
                 self.readers.read(job.as_ref(), true);
+                if self.mishap(self.plan.withholds) {
+                    return self.coverage.hit(Seen::ConfirmWithheld);
+                }
             }
             Address::Caller(_, call) if self.readers.is_gone(call) => {
                 self.readers.read(job.as_ref(), false);

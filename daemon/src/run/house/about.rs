@@ -26,7 +26,11 @@ impl House {
                 json!({ "event": "provider-recovered", "provider": *self.provider_names[provider.0] })
             }
             Note::Evicted { rows } => json!({ "event": "store-evicted", "code": "store/evicted", "rows": rows }),
-            Note::StoreFailed(why) => json!({ "event": "store-failed", "code": why.code() }),
+            // Once per outage: every job that waits for room fails again several times a second.
+            Note::StoreFailed(why) if !std::mem::replace(&mut self.store_failing, true) => {
+                tracing::warn!(code = why.code(), "the store refused; nothing is acknowledged until it works again");
+                json!({ "event": "store-failed", "code": why.code() })
+            }
             _ => return,
         };
         self.announce(&Announcement::Event(event));
@@ -60,9 +64,15 @@ impl House {
     fn losses(&self) -> Losses {
         let tally = self.engine.tally();
         let mut losses = self.losses_before.clone();
-        for (reason, count) in
-            [("expired", tally.expired), ("undeliverable", tally.undeliverable), ("evicted", tally.evicted)]
-        {
+        let counts = [
+            ("expired", tally.expired),
+            ("undeliverable", tally.undeliverable),
+            ("evicted", tally.evicted),
+            ("buried", tally.buried),
+            // Each may have taken jobs along that waited at the broker.
+            ("session_lost", self.telemetry.sessions_lost()),
+        ];
+        for (reason, count) in counts {
             if count > 0 {
                 *losses.entry(reason.to_owned()).or_default() += count;
             }

@@ -8,11 +8,11 @@ use picket_core::{
     job::{Failure, ModelId},
 };
 
-use super::{Cargo, House};
+use super::{House, cargo::Cargo};
 use crate::{
     answer::{self, Facts},
     inference::served::Served,
-    ports::Message,
+    ports::{Death, Message},
 };
 
 impl House {
@@ -41,7 +41,7 @@ impl House {
             return self.error_messages(cargo, &Failure::new("result/too-large", message));
         }
         let (payload, json_len) = (document.payload, document.json_len);
-        vec![Message { to, payload, json_len, code: None, job: Some(cargo.id.clone()), expires_at: None }]
+        vec![Message { to, payload, json_len, code: None, job: Some(cargo.id.clone()), expires_at: cargo.expires_at }]
     }
 
     /// The error to the asker, and the dead letter where there is a place for it.
@@ -55,10 +55,11 @@ impl House {
             json_len: None,
             code: Some(code.clone()),
             job: Some(cargo.id.clone()),
-            expires_at: None,
+            expires_at: cargo.expires_at,
         };
+        let death = Death { failure: failure.clone(), attempts: cargo.attempts };
         let payload: Bytes =
-            answer::dead_letter(cargo.id.as_str(), &request.model, failure, &request.content, &cargo.digest);
+            answer::dead_letter(cargo.id.as_str(), &request.model, &death, &request.content, &cargo.digest);
         let letters = self.transports.iter().filter_map(|slot| slot.transport.dead_letters());
         let dead = letters.map(|to| Message {
             to,

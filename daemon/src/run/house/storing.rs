@@ -8,7 +8,7 @@ use picket_core::{
     limits,
 };
 
-use super::{Cargo, House};
+use super::{House, cargo::Cargo};
 use crate::{
     failpoint,
     ports::{Announcement, Message, NewRow, Recovered, Write, Written},
@@ -30,14 +30,10 @@ impl House {
         let mut stored = Vec::with_capacity(jobs.len());
         for (job, request) in jobs {
             self.next_key = self.next_key.max(job.key.0 + 1);
+            let model = job.model.as_ref().ok().copied();
             let cargo = Cargo {
-                request,
-                id: job.id.clone(),
-                digest: job.digest,
-                model: job.model.as_ref().ok().copied(),
-                outputs: Vec::new(),
-                scores: None,
-                upstream: None,
+                attempts: job.attempts,
+                ..Cargo::new(self.clock.now(), request, job.id.clone(), job.digest, model)
             };
             self.cargo.insert(job.key, cargo);
             stored.push(job);
@@ -48,8 +44,8 @@ impl House {
     /// A batch came back from the store.
     pub(super) fn stored(&mut self, done: Done) {
         self.store_bytes = done.bytes;
-        if done.broken.is_some() {
-            self.broken = done.broken;
+        if let Some(why) = done.broken {
+            self.broken = Some(format!("error[store/failed]: {why}; nothing was acknowledged since"));
         }
         for written in done.written {
             if let Some(input) = self.as_input(written) {
@@ -59,8 +55,8 @@ impl House {
         for ((transport, row, epoch), message) in done.fetched {
             self.deliver(transport, row, epoch, message);
         }
-        for request in done.retried {
-            self.hear_job(request, true);
+        for (number, request) in done.retried {
+            self.hear_job(request, Some(number));
         }
     }
 
@@ -68,6 +64,7 @@ impl House {
         Some(match written {
             Written::Accepted { key } => {
                 failpoint::hit("accepted");
+                self.store_failing = false;
                 Input::Accepted { key }
             }
             Written::Finished { key, rows } => {
@@ -80,6 +77,9 @@ impl House {
             Written::Evicted { rows } => {
                 rows.iter().for_each(|row| self.drop_fresh(*row));
                 Input::Evicted { rows }
+            }
+            Written::Added { rows } => {
+                Input::Recovered { jobs: Vec::new(), rows: self.keep_fresh(rows), seen: Vec::new() }
             }
             Written::Again(write) => {
                 self.desk.write(write, self.clock.now());

@@ -4,17 +4,20 @@ use ::redb::{ReadableTable, Table, WriteTransaction};
 use bytes::Bytes;
 use picket_core::{
     OutboxRow, StoreFault,
-    job::{Failure, JobId, Key, RowId, StoredJob},
+    job::{JobId, Key, RowId, StoredJob},
     limits,
 };
 
 use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, OpenJob, SEEN, Setup, trouble::Trouble};
+use sha2::{Digest as _, Sha256};
+
 use crate::{
+    answer,
     config::OnFull,
-    ports::{DeadLetter, Message, NewRow, Request, Write, Written},
+    ports::{DeadLetter, Death, Message, NewRow, Request, Write, Written},
     store::{
-        blobs::{BlobId, Blobs, hex},
-        records::{DeadRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, decode, encode},
+        blobs::{BlobId, Blobs},
+        records::{DeadRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, Was, decode, encode},
     },
 };
 use std::sync::Arc;
@@ -107,7 +110,7 @@ impl<'t> Batch<'t> {
 
     pub fn write(&mut self, write: &Write) -> Result<Written, Trouble> {
         match write {
-            Write::Accept { job, request } => self.accept(job, request),
+            Write::Accept { job, request, was_dead } => self.accept(job, request, *was_dead),
             Write::Finish { key, id, digest, messages, dead } => self.finish(*key, id, digest, messages, dead.as_ref()),
             Write::Refuse { key, messages } => {
                 let size = messages.iter().map(|message| message.payload.len() as u64).sum();
@@ -133,6 +136,15 @@ impl<'t> Batch<'t> {
                 self.remove_row(*row)?;
                 Ok(Written::Done)
             }
+            Write::Bury { row, code } => {
+                self.bury_row(*row, code)?;
+                Ok(Written::Done)
+            }
+            Write::Resend { number } => self.resend(*number),
+            Write::ForgetDead { number } => {
+                self.forget_dead(*number)?;
+                Ok(Written::Done)
+            }
             Write::Losses(losses) => {
                 self.meta.insert(LOSSES, encode(losses).as_slice())?;
                 Ok(Written::Done)
@@ -140,7 +152,7 @@ impl<'t> Batch<'t> {
         }
     }
 
-    fn accept(&mut self, job: &StoredJob, request: &Request) -> Result<Written, Trouble> {
+    fn accept(&mut self, job: &StoredJob, request: &Request, was_dead: Option<u64>) -> Result<Written, Trouble> {
         let bytes = request_bytes(request);
         if !self.make_room(bytes)? {
             return Ok(Written::Failed { key: job.key, why: StoreFault::Full });
@@ -151,7 +163,11 @@ impl<'t> Batch<'t> {
         self.change.next_job += 1;
         self.jobs.insert(number, encode(&record).as_slice())?;
         self.change.bytes += bytes;
-        self.change.opened.push((job.key, OpenJob { number, bytes }));
+        let blobs = record.content.payloads().any(|payload| payload.blob().is_some());
+        self.change.opened.push((job.key, OpenJob { number, bytes, blobs }));
+        if let Some(number) = was_dead {
+            self.forget_dead(number)?;
+        }
         Ok(Written::Accepted { key: job.key })
     }
 
@@ -162,14 +178,17 @@ impl<'t> Batch<'t> {
         id: &JobId,
         digest: &[u8; 32],
         messages: &[Message],
-        dead: Option<&Failure>,
+        dead: Option<&Death>,
     ) -> Result<Written, Trouble> {
-        if let Some(job) = self.index.jobs.get(&key) {
-            let removed = self.jobs.remove(job.number)?.and_then(|value| decode::<JobRecord>(value.value()));
+        if let Some(job) = self.index.jobs.get(&key).copied() {
+            let removed = self.jobs.remove(job.number)?;
+            // Decoding costs; most jobs have no file and did not die.
+            let wanted = job.blobs || dead.is_some();
+            let record = removed.filter(|_| wanted).and_then(|value| decode::<JobRecord>(value.value()));
             self.change.bytes = self.change.bytes.saturating_sub(job.bytes);
             self.change.finished.push(key);
-            match (removed, dead) {
-                (Some(record), Some(failure)) if !self.draining => self.bury(record, failure)?,
+            match (record, dead) {
+                (Some(record), Some(death)) if !self.draining => self.bury(record, death)?,
                 (Some(record), _) => {
                     self.change.abandoned.extend(record.content.payloads().filter_map(Payload::blob));
                 }
@@ -178,7 +197,8 @@ impl<'t> Batch<'t> {
         }
         let rows = self.insert_rows(messages)?;
         let own = rows.iter().find(|row| row.row.job.is_some());
-        let seen = SeenRecord { id: id.as_str().to_owned(), digest: *digest, row: own.map(|row| row.row.row.0) };
+        let kept = own.map(|row| (row.row.row.0, row.message.payload.len() as u64));
+        let seen = SeenRecord { id: id.as_str().to_owned(), digest: *digest, kept };
         let number = self.change.next_seen;
         self.change.next_seen += 1;
         self.seen.insert(number, encode(&seen).as_slice())?;
@@ -192,29 +212,80 @@ impl<'t> Batch<'t> {
         Ok(Written::Finished { key, rows })
     }
 
-    fn bury(&mut self, job: JobRecord, failure: &Failure) -> Result<(), Trouble> {
-        let number = self.change.next_dead;
-        self.change.next_dead += 1;
+    fn bury(&mut self, job: JobRecord, Death { failure, attempts }: &Death) -> Result<(), Trouble> {
         let letter = DeadLetter {
-            number,
+            number: 0,
             id: job.id.clone(),
             model: job.model.clone(),
             code: failure.code.to_owned(),
             message: failure.message.clone(),
-            attempts: job.attempts,
-            digest: hex(&job.digest),
+            attempts: *attempts,
+            digest: answer::hex(&job.digest),
             since: self.now.stamp.wall / 1_000_000,
             bytes: job.bytes,
+            first: answer::first_bytes(&self.bytes(job.content.payloads().next())),
         };
-        self.dead.insert(number, encode(&DeadRecord { letter, job }).as_slice())?;
+        self.insert_dead(letter, Was::Job(job))
+    }
+
+    /// The message goes from the outbox to the dead letters.
+    fn bury_row(&mut self, row: RowId, code: &str) -> Result<(), Trouble> {
+        let found = self.messages.get(row.0)?.and_then(|value| decode::<MessageRecord>(value.value()));
+        if let (Some(record), false) = (found, self.draining) {
+            let payload = self.bytes(Some(&record.payload));
+            let letter = DeadLetter {
+                number: 0,
+                id: record.job.clone().unwrap_or_default(),
+                model: String::new(),
+                code: code.to_owned(),
+                message: format!("the broker forbids publishing on {}", record.to()),
+                attempts: 0,
+                digest: answer::hex(&Sha256::digest(&payload)),
+                since: self.now.stamp.wall / 1_000_000,
+                bytes: payload.len() as u64,
+                first: answer::first_bytes(&payload),
+            };
+            self.change.adopted.extend(record.payload.blob());
+            self.insert_dead(letter, Was::Row(record))?;
+        }
+        self.remove_row(row)
+    }
+
+    fn resend(&mut self, number: u64) -> Result<Written, Trouble> {
+        let found = self.dead.get(number)?.and_then(|value| decode::<DeadRecord>(value.value()));
+        let Some(DeadRecord { was: Was::Row(record), .. }) = found else { return Ok(Written::Done) };
+        let payload = self.bytes(Some(&record.payload));
+        let rows = self.insert_rows(&[record.message(payload, &self.setup.names, self.now)])?;
+        self.forget_dead(number)?;
+        Ok(Written::Added { rows })
+    }
+
+    fn insert_dead(&mut self, letter: DeadLetter, was: Was) -> Result<(), Trouble> {
+        let number = self.change.next_dead;
+        self.change.next_dead += 1;
+        let record = DeadRecord { letter: DeadLetter { number, ..letter }, was };
+        self.dead.insert(number, encode(&record).as_slice())?;
         while self.change.next_dead - self.change.first_dead > limits::DEAD_LETTERS as u64 {
-            let removed = self.dead.remove(self.change.first_dead)?;
-            if let Some(record) = removed.and_then(|value| decode::<DeadRecord>(value.value())) {
-                self.change.abandoned.extend(record.job.content.payloads().filter_map(Payload::blob));
-            }
+            self.forget_dead(self.change.first_dead)?;
             self.change.first_dead += 1;
         }
         Ok(())
+    }
+
+    fn forget_dead(&mut self, number: u64) -> Result<(), Trouble> {
+        let removed = self.dead.remove(number)?;
+        if let Some(record) = removed.and_then(|value| decode::<DeadRecord>(value.value())) {
+            self.change.abandoned.extend(record.blobs());
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, payload: Option<&Payload>) -> Bytes {
+        match payload {
+            Some(Payload::Inline(bytes)) => bytes.clone(),
+            Some(Payload::Blob(id)) => self.blobs.get(id).unwrap_or_default(),
+            None => Bytes::new(),
+        }
     }
 
     fn insert_rows(&mut self, messages: &[Message]) -> Result<Vec<NewRow>, Trouble> {
@@ -245,20 +316,23 @@ impl<'t> Batch<'t> {
         let Some(record) = self.outbox.remove(row.0)?.map(|value| decode::<RowRecord>(value.value())) else {
             return Ok(());
         };
-        self.change.bytes = self.change.bytes.saturating_sub(record.as_ref().map_or(0, |record| record.bytes));
+        let bytes = record.as_ref().map_or(0, |record| record.bytes);
+        self.change.bytes = self.change.bytes.saturating_sub(bytes);
         let job = record.and_then(|record| record.job).and_then(|id| JobId::new(&id).ok());
         let kept = job.is_some_and(|id| {
             self.index.kept_rows.get(&id) == Some(&row) || self.change.kept.iter().any(|(kept, ..)| *kept == row)
         });
         if !kept {
-            self.remove_message(row)?;
+            self.remove_message(row, bytes)?;
         }
         Ok(())
     }
 
-    fn remove_message(&mut self, row: RowId) -> Result<(), Trouble> {
-        let removed = self.messages.remove(row.0)?.and_then(|value| decode::<MessageRecord>(value.value()));
-        self.change.abandoned.extend(removed.and_then(|record| record.payload.blob()));
+    /// `bytes`: of its payload, which is a file of its own from a certain size on. Others need no decoding.
+    fn remove_message(&mut self, row: RowId, bytes: u64) -> Result<(), Trouble> {
+        let removed = self.messages.remove(row.0)?.filter(|_| bytes >= limits::BLOB_BYTES as u64);
+        let record = removed.and_then(|value| decode::<MessageRecord>(value.value()));
+        self.change.abandoned.extend(record.and_then(|record| record.payload.blob()));
         Ok(())
     }
 
@@ -266,7 +340,7 @@ impl<'t> Batch<'t> {
     /// jobs, some at a time, because a deletion needs room as well.
     pub fn evict_kept(&mut self) -> Result<(), Trouble> {
         let all = || self.index.kept.iter().chain(&self.change.kept);
-        let mut count = all().count();
+        let mut count = self.index.kept.len() + self.change.kept.len();
         let mut bytes = self.index.kept_bytes + self.change.kept.iter().map(|(.., bytes)| bytes).sum::<u64>();
         let mut gone = Vec::new();
         for (row, _, size) in all() {
@@ -276,12 +350,12 @@ impl<'t> Batch<'t> {
                 break;
             }
             (count, bytes) = (count - 1, bytes - size);
-            gone.push(*row);
+            gone.push((*row, *size));
         }
         self.change.forgotten = gone.len();
-        for row in gone {
+        for (row, bytes) in gone {
             if self.outbox.get(row.0)?.is_none() {
-                self.remove_message(row)?;
+                self.remove_message(row, bytes)?;
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use picket_core::{
     job::{JobId, Key, RowId},
 };
 
-use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, RedbStore, SEEN, trouble::Trouble};
+use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, OpenJob, RedbStore, SEEN, trouble::Trouble};
 use crate::{
     ports::Recovered,
     store::{
@@ -77,8 +77,9 @@ impl RedbStore {
                 bad.push(number);
                 continue;
             };
-            record.content.payloads().filter_map(Payload::blob).for_each(|id| self.blobs.adopt(id));
-            reading.index.open(key, number, record.bytes);
+            let files: Vec<_> = record.content.payloads().filter_map(Payload::blob).collect();
+            reading.index.open(key, OpenJob { number, bytes: record.bytes, blobs: !files.is_empty() });
+            files.into_iter().for_each(|id| self.blobs.adopt(id));
             reading.recovered.jobs.push((job, request));
         }
         for (number, record) in &marked {
@@ -138,7 +139,7 @@ impl RedbStore {
             }
             reading.index.next_dead = number.value() + 1;
             if let Some(record) = decode::<DeadRecord>(value.value()) {
-                record.job.content.payloads().filter_map(Payload::blob).for_each(|id| self.blobs.adopt(id));
+                record.blobs().into_iter().for_each(|id| self.blobs.adopt(id));
             }
         }
         Ok(())
@@ -162,10 +163,10 @@ fn read_seen(reading: &mut Reading<'_>) -> Result<(), Trouble> {
             bad.push(number);
             continue;
         };
-        if let Some(row) = record.row {
+        if let Some((row, bytes)) = record.kept {
             reading.index.next_row = reading.index.next_row.max(row + 1);
-            if let Some(found) = messages.get(row)? {
-                reading.index.keep(RowId(row), id.clone(), found.value().len() as u64);
+            if messages.get(row)?.is_some() {
+                reading.index.keep(RowId(row), id.clone(), bytes);
             }
         }
         reading.recovered.seen.push((id, record.digest));
@@ -180,11 +181,11 @@ fn count_losses(reading: &mut Reading<'_>) -> Result<(), Trouble> {
     }
     let losses = &mut reading.recovered.losses;
     if reading.recovered.moved_aside.is_some() {
-        *losses.entry("corrupt-store".to_owned()).or_default() += 1;
+        *losses.entry("corrupt_store".to_owned()).or_default() += 1;
     }
     if reading.damaged > 0 {
         tracing::error!(damaged = reading.damaged, "store/corrupt: records could not be read and are lost");
-        *losses.entry("corrupt-record".to_owned()).or_default() += reading.damaged;
+        *losses.entry("corrupt_record".to_owned()).or_default() += reading.damaged;
     }
     meta.insert(LOSSES, encode(losses).as_slice())?;
     Ok(())

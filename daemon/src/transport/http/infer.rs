@@ -206,6 +206,7 @@ fn prepare(
         id: Some(id.clone()),
         fault: None,
         deadline,
+        expiry: None,
         priority,
         privacy,
         content,

@@ -8,14 +8,14 @@ use axum::{
     http::{StatusCode, header},
     middleware::{self, Next},
     response::Response,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use picket_core::{job::Failure, limits};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
-use super::{Server, duration, infer, reply};
+use super::{Server, dead, duration, infer, reply};
 use crate::{
     ports::{Event, TensorSpec},
     telemetry::Status,
@@ -42,6 +42,9 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .route("/v2/models/{model}/versions/{version}/infer", post(infer::infer_version))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/dead", get(dead::list))
+        .route("/dead/{number}/retry", post(dead::retry))
+        .route("/dead/{number}", delete(dead::forget))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(server.clone(), check_token));

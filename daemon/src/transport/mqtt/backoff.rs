@@ -2,30 +2,45 @@
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_millis(250);
-const CEILING: Duration = Duration::from_secs(60);
-
 #[derive(Debug)]
 pub(super) struct Backoff {
+    first: Duration,
+    most: Duration,
     ceiling: Duration,
 }
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { ceiling: FIRST }
-    }
-}
-
 impl Backoff {
+    /// For a broker that is away, or refuses us.
+    pub const fn ordinary() -> Self {
+        Self::new(Duration::from_millis(250), Duration::from_secs(60))
+    }
+
+    /// For another client with our id: whoever comes back first drives the other out, so neither may hurry.
+    pub const fn contested() -> Self {
+        Self::new(Duration::from_secs(1), Duration::from_secs(300))
+    }
+
+    const fn new(first: Duration, most: Duration) -> Self {
+        Self { first, most, ceiling: first }
+    }
+
     /// `chance` is in [0, 1). Not below a tenth of the ceiling: a broker that refuses at once must not be hammered.
     pub fn next(&mut self, chance: f64) -> Duration {
         let wait = self.ceiling.mul_f64(0.1 + 0.9 * chance);
-        self.ceiling = (self.ceiling * 2).min(CEILING);
+        self.ceiling = (self.ceiling * 2).min(self.most);
         wait
     }
 
-    pub fn reset(&mut self) {
-        *self = Self::default();
+    /// A connection stood for so long: does that end the row of failures? It takes twice the longest wait, so that
+    /// somebody who waits just as long has come and gone.
+    pub fn stood(&mut self, span: Duration) {
+        if span >= self.most * 2 {
+            self.reset();
+        }
+    }
+
+    pub const fn reset(&mut self) {
+        self.ceiling = self.first;
     }
 }
 
@@ -35,13 +50,24 @@ mod tests {
 
     #[test]
     fn grows_to_its_ceiling_and_starts_over() {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::ordinary();
         assert_eq!(backoff.next(0.999_999).as_millis(), 249);
         assert!(backoff.next(0.0) >= Duration::from_millis(50));
         for _ in 0..20 {
-            assert!(backoff.next(0.5) <= CEILING);
+            assert!(backoff.next(0.5) <= Duration::from_secs(60));
         }
         backoff.reset();
-        assert!(backoff.next(0.999) <= FIRST);
+        assert!(backoff.next(0.999) <= Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_contested_client_id_is_left_alone_for_up_to_five_minutes() {
+        let mut backoff = Backoff::contested();
+        let waits: Vec<u64> = (0..10).map(|_| backoff.next(1.0).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+        backoff.stood(Duration::from_secs(300));
+        assert_eq!(backoff.next(1.0).as_secs(), 300, "the other one may only be waiting");
+        backoff.stood(Duration::from_secs(600));
+        assert_eq!(backoff.next(1.0).as_secs(), 1);
     }
 }

@@ -7,6 +7,7 @@ pub mod asker;
 mod backoff;
 mod confirm;
 pub mod embedded;
+mod fault;
 mod ledger;
 mod link;
 mod session;
@@ -18,19 +19,31 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use picket_core::job::{AckTicket, Epoch, RowId};
+use picket_core::{
+    job::{AckTicket, Epoch, RowId},
+    time::Span,
+};
 use rumqttc::{AsyncClient, ManualAck, PublishOptions};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
 
-use self::{confirm::Sent, ledger::Ledger, settings::Settings, topics::Topics};
+use self::{
+    confirm::{Judge, Sent},
+    ledger::Ledger,
+    settings::Settings,
+    topics::Topics,
+};
 use super::{TransportContext, TransportKind, TransportSetup};
 use crate::{
     config::{ConfigError, Section},
-    ports::{Address, Announcement, Message, Transport},
+    ports::{Address, Announcement, Clock, Message, Transport},
 };
 
 pub struct Mqtt;
@@ -57,16 +70,22 @@ impl TransportSetup for Setup {
             tracing::warn!(host = %settings.host, "MQTT without TLS beyond this machine: jobs and results can be read on the way");
         }
         let topics =
-            Topics::new(context.id, &settings.prefix, &context.device, context.group.as_deref(), settings.max_packet);
+            Topics::new(context.id, &settings.prefix, &context.device, context.group.as_deref(), settings.max_packet)
+                .with_receipts(settings.receipts);
         let shared = Arc::new(Shared {
             live: Mutex::new(None),
             announced: Mutex::new(Announced::default()),
             closing: AtomicBool::new(false),
+            progress: AtomicBool::new(false),
+            max_packet: AtomicUsize::new(settings.max_packet),
             topics,
             settings,
+            clock: context.clock,
+            moving_until: AtomicU64::new(u64::MAX),
         });
         let (sent, confirmations) = mpsc::channel(picket_core::limits::LINK_REQUESTS);
-        tokio::spawn(confirm::run(context.id, context.inbox.clone(), confirmations));
+        let judge = Judge::new(context.id, context.inbox.clone(), context.telemetry.clone(), shared.clone());
+        tokio::spawn(judge.run(confirmations));
         let link = tokio::spawn(link::supervise(shared.clone(), context));
         Ok(Box::new(MqttTransport { shared, sent, link }))
     }
@@ -78,15 +97,36 @@ struct Shared {
     live: Mutex<Option<Live>>,
     announced: Mutex<Announced>,
     closing: AtomicBool,
+    /// The present connection has brought a row to the broker.
+    progress: AtomicBool,
+    /// Largest packet that the broker takes, as of the last connection.
+    max_packet: AtomicUsize,
     topics: Topics,
     settings: Settings,
+    clock: Clock,
+    /// The connection's task says that it moves: until this moment, in microseconds.
+    moving_until: AtomicU64,
 }
 
 struct Live {
     epoch: Epoch,
     client: AsyncClient,
     acks: Ledger<ManualAck>,
-    max_packet: usize,
+    /// Somebody wants this connection to end.
+    reset: Arc<Notify>,
+}
+
+impl Live {
+    /// The arrival behind the ticket is dealt with: its acknowledgement leaves, as early as the order of receipt allows.
+    fn acknowledge(&mut self, ticket: AckTicket) {
+        for ack in self.acks.release(ticket) {
+            // The request channel holds more than all acks and rows together. An ack that was lost all the same only
+            // makes the broker deliver that job again.
+            if self.client.try_manual_ack(ack).is_err() {
+                tracing::warn!("an acknowledgement found no room; the broker will deliver that job again");
+            }
+        }
+    }
 }
 
 /// Retained documents, published anew on every connection.
@@ -106,6 +146,29 @@ impl Shared {
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The connection's task is here again at the latest after this while.
+    fn moves_within(&self, span: Duration) {
+        let until = self.clock.now() + Span::from_micros(u64::try_from((span + SLACK).as_micros()).unwrap_or(u64::MAX));
+        self.moving_until.store(until.as_micros(), Ordering::Relaxed);
+    }
+
+    fn note_progress(&self) {
+        self.progress.store(true, Ordering::Relaxed);
+    }
+
+    fn max_packet(&self) -> usize {
+        self.max_packet.load(Ordering::Relaxed)
+    }
+
+    /// Publishes something about this daemon. Not what is larger than the broker takes: that would end the connection.
+    fn publish_document(&self, client: &AsyncClient, topic: String, payload: Vec<u8>, retained: bool) {
+        if topic.len() + payload.len() + PACKET_OVERHEAD > self.max_packet() {
+            tracing::debug!(topic, "larger than the broker's maximum packet size, not published");
+            return;
+        }
+        let _ = client.try_publish(topic, payload, PublishOptions::at_least_once().retain(retained));
+    }
+
     fn closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
@@ -116,7 +179,7 @@ impl Shared {
         let documents = [(self.topics.state(), &announced.state), (self.topics.loss(), &announced.loss)];
         for (topic, document) in documents {
             if let Some(document) = document {
-                let _ = client.try_publish(topic, document.clone(), PublishOptions::at_least_once().retained());
+                self.publish_document(client, topic, document.clone(), true);
             }
         }
     }
@@ -129,6 +192,9 @@ struct MqttTransport {
     link: JoinHandle<()>,
 }
 
+/// A machine under load may be so late.
+const SLACK: Duration = Duration::from_secs(5);
+
 /// Bytes of a Publish beside topic, correlation data and payload: header, lengths, content type, error property.
 const PACKET_OVERHEAD: usize = 128;
 
@@ -137,10 +203,13 @@ impl Transport for MqttTransport {
         let live = self.shared.live();
         // Without this connection the engine has heard, or will hear, of its end; the row stays in the outbox.
         let Some(live) = live.as_ref().filter(|live| live.epoch == epoch) else { return };
-        let properties = topics::result_properties(message.to.correlation.as_ref(), message.code.as_ref());
+        let left = message.expires_at.map(|at| at.since(self.shared.clock.now()));
+        let properties = topics::result_properties(message.to.correlation.as_ref(), message.code.as_ref(), left);
         let size = message.payload.len() + message.to.to.len() + message.to.correlation.as_ref().map_or(0, |c| c.len());
         let options = PublishOptions::at_least_once().properties(properties);
-        let outcome = if size + PACKET_OVERHEAD > live.max_packet {
+        let outcome = if left == Some(Span::ZERO) {
+            confirm::Outcome::Expired
+        } else if size + PACKET_OVERHEAD > self.shared.max_packet() {
             confirm::Outcome::Impossible("larger than the broker's maximum packet size")
         } else {
             match live.client.try_publish_tracked(&*message.to.to, message.payload.clone(), options) {
@@ -157,12 +226,12 @@ impl Transport for MqttTransport {
     fn ack(&mut self, ticket: AckTicket) {
         let mut live = self.shared.live();
         let Some(live) = live.as_mut().filter(|live| live.epoch == ticket.epoch) else { return };
-        for ack in live.acks.release(ticket) {
-            // The request channel holds more than all acks and rows together. An ack that was lost all the same only
-            // makes the broker deliver that job again.
-            if live.client.try_manual_ack(ack).is_err() {
-                tracing::warn!("an acknowledgement found no room; the broker will deliver that job again");
-            }
+        live.acknowledge(ticket);
+    }
+
+    fn reset(&mut self, epoch: Epoch) {
+        if let Some(live) = self.shared.live().as_ref().filter(|live| live.epoch == epoch) {
+            live.reset.notify_one();
         }
     }
 
@@ -180,9 +249,12 @@ impl Transport for MqttTransport {
             Announcement::Event(_) => {}
         }
         if let Some(live) = self.shared.live().as_ref() {
-            let options = PublishOptions::at_least_once().retain(retained);
-            let _ = live.client.try_publish(topic, payload, options);
+            self.shared.publish_document(&live.client, topic, payload, retained);
         }
+    }
+
+    fn is_moving(&self) -> bool {
+        self.shared.clock.now().as_micros() < self.shared.moving_until.load(Ordering::Relaxed)
     }
 
     fn dead_letters(&self) -> Option<Address> {
@@ -190,8 +262,7 @@ impl Transport for MqttTransport {
     }
 
     fn max_payload(&self) -> usize {
-        let known = self.shared.live().as_ref().map(|live| live.max_packet);
-        known.unwrap_or(self.shared.settings.max_packet).saturating_sub(2 * PACKET_OVERHEAD)
+        self.shared.max_packet().saturating_sub(2 * PACKET_OVERHEAD)
     }
 
     fn close(self: Box<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -6,7 +6,7 @@ use picket_core::limits;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::{ConfigError, Section, units};
+use crate::config::{ConfigError, Section, units, words::choose};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +20,8 @@ struct Raw {
     cert_file: Option<Spanned<PathBuf>>,
     key_file: Option<Spanned<PathBuf>>,
     keep_alive_s: Option<Spanned<u16>>,
+    qos: Option<Spanned<u8>>,
+    confirm: Option<Spanned<String>>,
     max_packet: Option<Spanned<String>>,
     embedded: Option<Spanned<String>>,
 }
@@ -38,6 +40,8 @@ pub(super) struct Settings {
     pub keep_alive: Duration,
     /// Largest packet in either direction, bytes.
     pub max_packet: usize,
+    /// Results stay until their consumer has sent a receipt.
+    pub receipts: bool,
     /// Run the embedded broker here.
     pub embedded: Option<SocketAddr>,
 }
@@ -90,6 +94,7 @@ impl Settings {
             Some(seconds) if *seconds.as_ref() >= 1 => *seconds.as_ref(),
             Some(seconds) => return fail(seconds.span(), "keep_alive_s is at least 1".to_owned()),
         };
+        check_qos(&place, raw.qos.as_ref())?;
         let max_packet = match &raw.max_packet {
             None => limits::MAX_PACKET_BYTES,
             Some(text) => match units::bytes(text.as_ref()) {
@@ -97,6 +102,10 @@ impl Settings {
                 Ok(_) => return fail(text.span(), "max_packet is between 1KiB and 256MiB".to_owned()),
                 Err(message) => return fail(text.span(), message),
             },
+        };
+        let receipts = match &raw.confirm {
+            None => false,
+            Some(word) => choose(&place, "confirm", word, &[("puback", false), ("receipt", true)], &[])?,
         };
         if let Some(id) = &raw.client_id
             && (id.as_ref().is_empty() || id.as_ref().len() > 64)
@@ -112,6 +121,7 @@ impl Settings {
             client_id: raw.client_id.map(Spanned::into_inner),
             keep_alive: Duration::from_secs(keep_alive.into()),
             max_packet,
+            receipts,
             embedded,
         })
     }
@@ -121,6 +131,18 @@ impl Settings {
         let local = self.host == "localhost"
             || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
         self.tls.is_none() && !local
+    }
+}
+
+/// Not at most once, which loses jobs; not exactly once, which is no better than job ids and breaks on reconnect.
+fn check_qos(place: &Section<'_>, qos: Option<&Spanned<u8>>) -> Result<(), ConfigError> {
+    match qos.map(|qos| (*qos.as_ref(), qos.span())) {
+        None | Some((1, _)) => Ok(()),
+        Some((2, span)) => {
+            let message = "QoS 2 is not supported: QoS 1 and job ids give each job one result";
+            Err(place.fault("config/qos2-unsupported", Some(span), message))
+        }
+        Some((_, span)) => Err(place.error(Some(span), "qos is 1: with less, jobs and results get lost".to_owned())),
     }
 }
 

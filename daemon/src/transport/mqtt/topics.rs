@@ -29,18 +29,40 @@ pub(super) struct Topics {
     group: Option<String>,
     /// Largest payload of a job, bytes.
     max_payload: usize,
+    /// Consumers send receipts.
+    receipts: bool,
 }
 
 impl Topics {
     pub fn new(transport: TransportId, prefix: &str, device: &str, group: Option<&str>, max_payload: usize) -> Self {
         let (prefix, group) = (prefix.to_owned(), group.map(str::to_owned));
-        Self { transport, device: format!("{prefix}/{device}"), prefix, group, max_payload }
+        Self { transport, device: format!("{prefix}/{device}"), prefix, group, max_payload, receipts: false }
     }
 
-    /// Filters of jobs for this device, and of jobs for whichever Picket of its group is free.
+    #[must_use]
+    pub fn with_receipts(self, receipts: bool) -> Self {
+        Self { receipts, ..self }
+    }
+
+    /// Filters of jobs for this device, of jobs for whichever Picket of its group is free, and of receipts.
     pub fn subscriptions(&self) -> Vec<String> {
         let shared = self.group.as_ref().map(|group| format!("$share/{group}/{}/group/{group}/job/+", self.prefix));
-        std::iter::once(format!("{}/job/+", self.device)).chain(shared).collect()
+        let receipts = self.receipts.then(|| self.receipt_topic());
+        std::iter::once(format!("{}/job/+", self.device)).chain(shared).chain(receipts).collect()
+    }
+
+    fn receipt_topic(&self) -> String {
+        format!("{}/receipt", self.device)
+    }
+
+    /// A Publish as a receipt: its payload is the id of a job whose result has arrived. `None` when it is something else,
+    /// `Some(None)` when it is a receipt for nothing that could be a job.
+    pub fn receipt(&self, publish: &Publish) -> Option<Option<JobId>> {
+        if !self.receipts || publish.topic != self.receipt_topic() {
+            return None;
+        }
+        let id = std::str::from_utf8(&publish.payload).ok().and_then(|text| JobId::new(text.trim()).ok());
+        Some(id)
     }
 
     pub fn state(&self) -> String {
@@ -100,6 +122,7 @@ impl Topics {
             id,
             fault,
             deadline: [options.deadline, expiry].into_iter().flatten().min(),
+            expiry,
             priority: options.priority,
             privacy: options.privacy,
             content,
@@ -222,10 +245,17 @@ fn implied_id(topic: &str, reply_to: Option<&str>, correlation: Option<&Bytes>, 
 }
 
 /// Properties of a result.
-pub(super) fn result_properties(correlation: Option<&Bytes>, code: Option<&Arc<str>>) -> PublishProperties {
+pub(super) fn result_properties(
+    correlation: Option<&Bytes>,
+    code: Option<&Arc<str>>,
+    left: Option<Span>,
+) -> PublishProperties {
     PublishProperties {
         content_type: Some("application/json".to_owned()),
         correlation_data: correlation.cloned(),
+        // Rounded up: a result that is in time must not expire at the broker.
+        message_expiry_interval: left
+            .map(|left| u32::try_from(left.as_micros().div_ceil(1_000_000)).unwrap_or(u32::MAX)),
         user_properties: code.map(|code| ("error".to_owned(), code.to_string())).into_iter().collect(),
         ..PublishProperties::default()
     }

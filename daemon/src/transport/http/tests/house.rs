@@ -65,7 +65,7 @@ impl House {
         let (sender, inbox) = mpsc::channel(64);
         let transport = setup(text).unwrap().open(context(sender)).unwrap();
         let mut house = Self { transport, inbox, rows: 0 };
-        assert!(matches!(house.core().await, Input::LinkUp { epoch: EPOCH, transport: TransportId(0) }));
+        assert!(matches!(house.core().await, Input::LinkUp { epoch: EPOCH, transport: TransportId(0), .. }));
         house
     }
 

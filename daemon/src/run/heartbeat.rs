@@ -1,0 +1,49 @@
+//! What the service manager hears: that the daemon is ready, that it makes progress, that it stops.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// Beats as often as `WATCHDOG_USEC` wants; never without it.
+pub(super) struct Heartbeat(Option<Interval>);
+
+impl Heartbeat {
+    pub fn start() -> Self {
+        let every = sd_notify::watchdog_enabled().map(|limit| (limit / 3).max(Duration::from_millis(10)));
+        Self(every.map(|every| {
+            let mut interval = interval(every);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        }))
+    }
+
+    /// The next moment to say something.
+    pub async fn next(&mut self) {
+        match &mut self.0 {
+            Some(interval) => {
+                interval.tick().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The watchdog is fed by proven progress only: the caller has seen it.
+    pub fn beat() {
+        tell(NotifyState::Watchdog);
+    }
+
+    pub fn ready() {
+        tell(NotifyState::Ready);
+    }
+
+    pub fn stopping() {
+        tell(NotifyState::Stopping);
+    }
+}
+
+fn tell(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "the service manager does not listen");
+    }
+}

@@ -1,0 +1,35 @@
+//! A job's belongings.
+
+use std::sync::Arc;
+
+use picket_core::{
+    job::{Digest, JobId, ModelId},
+    time::Moment,
+};
+
+use crate::ports::{Request, Upstream};
+
+/// What the daemon keeps of a job while the engine knows its key.
+pub(super) struct Cargo {
+    pub request: Arc<Request>,
+    pub id: JobId,
+    pub digest: Digest,
+    pub model: Option<ModelId>,
+    pub outputs: Vec<crate::tensor::Tensor>,
+    pub scores: Option<Vec<f32>>,
+    pub upstream: Option<Upstream>,
+    /// How often its inference began, in this process and those before.
+    pub attempts: u32,
+    /// Its number among the dead letters, when it was one.
+    pub was_dead: Option<u64>,
+    /// Its answer is of no use after this. A restart begins this time anew: rather too long than too short.
+    pub expires_at: Option<Moment>,
+}
+
+impl Cargo {
+    pub fn new(now: Moment, request: Arc<Request>, id: JobId, digest: Digest, model: Option<ModelId>) -> Self {
+        let (outputs, scores, upstream) = (Vec::new(), None, None);
+        let expires_at = request.expiry.map(|expiry| now + expiry);
+        Self { request, id, digest, model, outputs, scores, upstream, attempts: 0, was_dead: None, expires_at }
+    }
+}

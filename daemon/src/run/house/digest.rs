@@ -1,0 +1,24 @@
+//! What makes two arrivals the same job.
+
+use picket_core::job::Digest;
+use sha2::{Digest as _, Sha256};
+
+use crate::ports::{Content, Face, Request};
+
+/// What makes two arrivals the same job: model, form of the answer, and content.
+pub(super) fn digest(request: &Request) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(request.model.as_bytes());
+    hash.update([0, u8::from(matches!(request.reply.face, Face::Oip { .. }))]);
+    if let Content::Raw { dtype, shape, .. } = &request.content {
+        // The same bytes as another tensor are another job.
+        hash.update(format!("{dtype:?} {shape:?}"));
+    }
+    let (first, second) = request.content.parts();
+    hash.update((first.len() as u64).to_le_bytes());
+    hash.update(first);
+    if let Some(second) = second {
+        hash.update(second);
+    }
+    hash.finalize().into()
+}
