@@ -102,7 +102,7 @@ impl Work {
             .map(|_| {
                 let (id, payload) = (JobId::new(&format!("job-{}", self.next)).unwrap(), self.payload());
                 self.next += 1;
-                Write::Accept { job: job(self.next - 1, &id, &payload), request: request(&id, payload) }
+                Write::Accept { job: job(self.next - 1, &id, &payload), request: request(&id, payload), was_dead: None }
             })
             .collect();
         self.transact(writes)
@@ -163,7 +163,10 @@ fn a_full_disk_drains_to_nothing_and_takes_jobs_again() {
         // What was kept for repetition goes with each attempt, and then there is room.
         let attempts = (0..100).find(|_| work.accept(GROUP) == 0);
         assert!(attempts.is_some(), "round {round}: an empty store takes no jobs");
-        println!("round {round}: full with {held} jobs of {} offered, drained, takes jobs after {attempts:?} refusals", work.next - before);
+        println!(
+            "round {round}: full with {held} jobs of {} offered, drained, takes jobs after {attempts:?} refusals",
+            work.next - before
+        );
         assert!(held > 100, "the disk has room for more than {held} jobs");
     }
     let open = work.open.len();
@@ -214,7 +217,19 @@ fn where_the_oldest_go_a_full_disk_takes_jobs_too() {
     for round in 0..1_000 {
         // Nobody confirms anything. A job that is refused comes again.
         let attempts = (0..100).find(|_| work.accept(1) == 0);
-        if attempts.is_none() { eprintln!("{}", String::from_utf8_lossy(&Command::new("sh").arg("-c").arg(format!("df {0}; du -a {0}", disk.0.path().display())).output().unwrap().stdout)); }
+        if attempts.is_none() {
+            eprintln!(
+                "{}",
+                String::from_utf8_lossy(
+                    &Command::new("sh")
+                        .arg("-c")
+                        .arg(format!("df {0}; du -a {0}", disk.0.path().display()))
+                        .output()
+                        .unwrap()
+                        .stdout
+                )
+            );
+        }
         refused += attempts.unwrap_or_else(|| panic!("round {round}: {} rows, and no room for a job", work.rows.len()));
         taken += 1;
         let finished = (0..100).any(|_| work.finish(1, 20_000) == 0);
