@@ -217,19 +217,6 @@ fn where_the_oldest_go_a_full_disk_takes_jobs_too() {
     for round in 0..1_000 {
         // Nobody confirms anything. A job that is refused comes again.
         let attempts = (0..100).find(|_| work.accept(1) == 0);
-        if attempts.is_none() {
-            eprintln!(
-                "{}",
-                String::from_utf8_lossy(
-                    &Command::new("sh")
-                        .arg("-c")
-                        .arg(format!("df {0}; du -a {0}", disk.0.path().display()))
-                        .output()
-                        .unwrap()
-                        .stdout
-                )
-            );
-        }
         refused += attempts.unwrap_or_else(|| panic!("round {round}: {} rows, and no room for a job", work.rows.len()));
         taken += 1;
         let finished = (0..100).any(|_| work.finish(1, 20_000) == 0);

@@ -35,6 +35,7 @@ use picket_core::{
 use self::{
     batch::{Batch, Change},
     open::open_database,
+    room::Compacted,
 };
 pub use self::{
     open::{Migration, Opener, initialise},
@@ -92,8 +93,7 @@ pub struct RedbStore {
     /// Held as long as this store lives.
     _lock: Option<File>,
     broken: Option<String>,
-    /// Size of the file after it was last made smaller.
-    compacted: u64,
+    compacted: Option<Compacted>,
 }
 
 /// What the tables hold, as far as it is needed at every transaction.

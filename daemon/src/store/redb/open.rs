@@ -103,7 +103,7 @@ impl RedbStore {
             attempts: Arc::new(attempts),
             _lock: None,
             broken: None,
-            compacted: 0,
+            compacted: None,
             setup,
         })
     }
