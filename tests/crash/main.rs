@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
+mod damage;
 mod full;
 mod images;
 mod kill_loop;
+mod migrate;
 mod offline;
 mod strace;
 
