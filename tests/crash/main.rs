@@ -9,6 +9,7 @@ mod images;
 mod kill_loop;
 mod migrate;
 mod offline;
+mod poison;
 mod strace;
 
 /// A number from the environment: campaigns are longer than the runs of every day.
