@@ -14,28 +14,28 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 const TRANSACTIONS: usize = 40;
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(super) enum Op {
     Write(u64, Vec<u8>),
     SetLen(u64),
     Sync,
 }
 
 #[derive(Debug, Default)]
-struct Disk {
-    bytes: Vec<u8>,
+pub(super) struct Disk {
+    pub bytes: Vec<u8>,
     ops: Vec<Op>,
 }
 
 /// A disk in memory that remembers what was done to it.
 #[derive(Clone, Debug, Default)]
-struct Recorder(Arc<Mutex<Disk>>);
+pub(super) struct Recorder(pub Arc<Mutex<Disk>>);
 
 impl Recorder {
-    fn holding(bytes: Vec<u8>) -> Self {
+    pub fn holding(bytes: Vec<u8>) -> Self {
         Self(Arc::new(Mutex::new(Disk { bytes, ops: Vec::new() })))
     }
 
-    fn ops(&self) -> Vec<Op> {
+    pub fn ops(&self) -> Vec<Op> {
         self.0.lock().unwrap().ops.clone()
     }
 
@@ -87,7 +87,7 @@ fn put(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
 
 /// How much of what was not synced is on the disk after a cut.
 #[derive(Clone, Copy, Debug)]
-enum Luck {
+pub(super) enum Luck {
     Nothing,
     Everything,
     /// Each operation by itself, and writes maybe in part.
@@ -95,7 +95,7 @@ enum Luck {
 }
 
 /// The disk after a cut behind the first `point` operations.
-fn image(start: &[u8], ops: &[Op], point: usize, luck: Luck, rng: &mut StdRng) -> Vec<u8> {
+pub(super) fn image(start: &[u8], ops: &[Op], point: usize, luck: Luck, rng: &mut StdRng) -> Vec<u8> {
     let ops = &ops[..point];
     let synced = ops.iter().rposition(|op| matches!(op, Op::Sync)).map_or(0, |place| place + 1);
     let mut bytes = start.to_vec();

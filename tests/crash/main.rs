@@ -3,9 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
+mod damage;
+mod full;
 mod images;
 mod kill_loop;
+mod migrate;
 mod offline;
+mod poison;
 mod strace;
 
 /// A number from the environment: campaigns are longer than the runs of every day.

@@ -29,6 +29,8 @@ pub struct Daemon {
     pub folder: TempDir,
     /// Set for every start.
     environment: Vec<(&'static str, String)>,
+    /// KiB of address space that the next process may take.
+    pub address_space: Option<u64>,
 }
 
 impl Daemon {
@@ -47,12 +49,18 @@ impl Daemon {
         }
         std::fs::write(folder.path().join("picket.toml"), config).unwrap();
         let environment: Vec<_> = environment.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        Self { child: Self::spawn(&folder, &environment), folder, environment }
+        Self { child: Self::spawn(&folder, &environment, None), folder, environment, address_space: None }
     }
 
-    fn spawn(folder: &TempDir, environment: &[(&'static str, String)]) -> Child {
+    fn spawn(folder: &TempDir, environment: &[(&'static str, String)], address_space: Option<u64>) -> Child {
         let log = File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
-        Command::new(binary())
+        let mut command = Command::new(binary());
+        if let Some(kib) = address_space {
+            // The shell becomes the daemon: one process, and its limit holds from the first moment.
+            command = Command::new("sh");
+            command.args(["-c", &format!("ulimit -v {kib} && exec \"$0\" \"$@\"")]).arg(binary());
+        }
+        command
             .args(["run", "--config"])
             .arg(folder.path().join("picket.toml"))
             .env("PICKET_LOG", "info,rumqttd=error")
@@ -73,7 +81,7 @@ impl Daemon {
     /// The next process over the same folder, with these environment variables instead.
     pub fn run_again(&mut self, environment: &[(&'static str, &str)]) {
         self.environment = environment.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        self.child = Self::spawn(&self.folder, &self.environment);
+        self.child = Self::spawn(&self.folder, &self.environment, self.address_space);
     }
 
     pub fn pid(&self) -> u32 {

@@ -10,6 +10,10 @@ pub const ATTEMPTS: u32 = 3;
 pub const KEPT_RESULTS: usize = 4_096;
 /// Bytes of finished results that are kept for repetition.
 pub const KEPT_RESULT_BYTES: usize = 32 << 20;
+/// Kept results that go with each transaction where the disk was full.
+pub const KEPT_RESULTS_FORGOTTEN: usize = 64;
+/// One part in so many of what the store holds goes at once where the disk is full and the oldest go for the newest.
+pub const EVICTED_PART: u64 = 16;
 /// A store that does not answer for so long hangs: the watchdog is not fed any more.
 pub const STORE_PATIENCE: Span = Span::from_millis(10_000);
 /// Jobs that one transaction of the store takes: one sync for all of them.

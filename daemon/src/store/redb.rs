@@ -14,6 +14,7 @@
 mod batch;
 mod open;
 mod recover;
+mod room;
 mod trouble;
 
 use std::{
@@ -34,6 +35,7 @@ use picket_core::{
 use self::{
     batch::{Batch, Change},
     open::open_database,
+    room::Compacted,
 };
 pub use self::{
     open::{Migration, Opener, initialise},
@@ -91,6 +93,7 @@ pub struct RedbStore {
     /// Held as long as this store lives.
     _lock: Option<File>,
     broken: Option<String>,
+    compacted: Option<Compacted>,
 }
 
 /// What the tables hold, as far as it is needed at every transaction.
@@ -108,6 +111,8 @@ struct Index {
     kept: VecDeque<(RowId, JobId, u64)>,
     kept_rows: HashMap<JobId, RowId>,
     kept_bytes: u64,
+    /// The disk was full: no more bytes of results are kept than this.
+    kept_max: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -226,8 +231,7 @@ impl Store for RedbStore {
         if self.broken.is_some() {
             return refuse_all(writes, StoreFault::Unavailable);
         }
-        // While the reserve is gone, only what makes room is done.
-        let low = !self.reserve.hold();
+        let low = !self.has_reserve();
         match guarded(|| self.attempt(&writes, low)) {
             Ok(written) => return written,
             Err(Trouble::Full) => {}
@@ -238,6 +242,7 @@ impl Store for RedbStore {
         }
         tracing::warn!(path = %self.setup.folder.display(), used = self.index.bytes, "store/full: the disk is full; results drain, new jobs wait");
         self.reserve.release();
+        self.index.keep_less();
         if let Err(trouble) = self.reopen() {
             self.fail(&trouble);
             return refuse_all(writes, StoreFault::Unavailable);
@@ -335,6 +340,11 @@ impl Index {
         self.kept_rows.insert(id.clone(), row);
         self.kept.push_back((row, id, bytes));
         self.kept_bytes += bytes;
+    }
+
+    /// Jobs come before repetitions of old answers.
+    fn keep_less(&mut self) {
+        self.kept_max = Some(self.kept_max.unwrap_or(u64::MAX).min(self.kept_bytes) / 2);
     }
 
     fn forget(&mut self) {

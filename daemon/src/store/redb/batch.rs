@@ -114,7 +114,7 @@ impl<'t> Batch<'t> {
             Write::Finish { key, id, digest, messages, dead } => self.finish(*key, id, digest, messages, dead.as_ref()),
             Write::Refuse { key, messages } => {
                 let size = messages.iter().map(|message| message.payload.len() as u64).sum();
-                if self.draining || !self.make_room(size)? {
+                if !self.make_room(size)? {
                     return Ok(Written::Failed { key: *key, why: StoreFault::Full });
                 }
                 Ok(Written::Finished { key: *key, rows: self.insert_rows(messages)? })
@@ -154,7 +154,7 @@ impl<'t> Batch<'t> {
 
     fn accept(&mut self, job: &StoredJob, request: &Request, was_dead: Option<u64>) -> Result<Written, Trouble> {
         let bytes = request_bytes(request);
-        if self.draining || !self.make_room(bytes)? {
+        if !self.make_room(bytes)? {
             return Ok(Written::Failed { key: job.key, why: StoreFault::Full });
         }
         let (setup, now) = (self.setup, self.now);
@@ -336,14 +336,17 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Forgets the oldest kept results until the rest is within its limits.
+    /// Forgets the oldest kept results until the rest is within its limits. Where the disk was full they make room for
+    /// jobs, some at a time, because a deletion needs room as well.
     pub fn evict_kept(&mut self) -> Result<(), Trouble> {
         let all = || self.index.kept.iter().chain(&self.change.kept);
         let mut count = self.index.kept.len() + self.change.kept.len();
         let mut bytes = self.index.kept_bytes + self.change.kept.iter().map(|(.., bytes)| bytes).sum::<u64>();
         let mut gone = Vec::new();
         for (row, _, size) in all() {
-            if count <= limits::KEPT_RESULTS && bytes <= limits::KEPT_RESULT_BYTES as u64 {
+            let within = count <= limits::KEPT_RESULTS && bytes <= limits::KEPT_RESULT_BYTES as u64;
+            let in_the_way = self.index.kept_max.is_some_and(|max| bytes > max);
+            if within && !(in_the_way && gone.len() < limits::KEPT_RESULTS_FORGOTTEN) {
                 break;
             }
             (count, bytes) = (count - 1, bytes - size);
@@ -364,6 +367,12 @@ impl<'t> Batch<'t> {
         if bytes > max {
             return Ok(false);
         }
+        // On a full disk, what goes now makes room for the next attempt, once in a transaction.
+        let max = match (self.draining, self.change.evicted.is_empty()) {
+            (false, _) => max,
+            (true, true) => self.change.bytes - self.change.bytes / limits::EVICTED_PART,
+            (true, false) => return Ok(false),
+        };
         while self.change.bytes + bytes > max {
             if self.setup.on_full != OnFull::DropOldest {
                 return Ok(false);
@@ -372,7 +381,7 @@ impl<'t> Batch<'t> {
             self.remove_row(row)?;
             self.change.evicted.push(row);
         }
-        Ok(true)
+        Ok(!self.draining)
     }
 
     fn store_payload(&mut self, payload: &Bytes) -> Result<Payload, Trouble> {

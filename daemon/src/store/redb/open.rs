@@ -103,6 +103,7 @@ impl RedbStore {
             attempts: Arc::new(attempts),
             _lock: None,
             broken: None,
+            compacted: None,
             setup,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use ::redb::{CommitError, DatabaseError, StorageError, TableError, TransactionError};
+use ::redb::{CommitError, CompactionError, DatabaseError, StorageError, TableError, TransactionError};
 
 use super::{FILE, SCHEMA, Setup};
 
@@ -72,6 +72,15 @@ impl From<CommitError> for Trouble {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Storage(error) => error.into(),
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+impl From<CompactionError> for Trouble {
+    fn from(error: CompactionError) -> Self {
+        match error {
+            CompactionError::Storage(error) => error.into(),
             other => Self::Broken(other.to_string()),
         }
     }
