@@ -17,4 +17,5 @@ pub mod run;
 pub mod store;
 pub mod telemetry;
 pub mod tensor;
+pub mod tls;
 pub mod transport;

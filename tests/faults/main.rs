@@ -10,3 +10,4 @@ mod receipts;
 mod refusals;
 mod samples;
 mod support;
+mod tls;

@@ -29,13 +29,17 @@ impl Picket {
     }
 
     pub fn start_with_queue(port: u16, mqtt: &str, queue: usize) -> Self {
+        Self::start_at(&format!("mqtt://127.0.0.1:{port}"), mqtt, queue)
+    }
+
+    pub fn start_at(url: &str, mqtt: &str, queue: usize) -> Self {
         let http = free_port();
         let daemon = Daemon::start(&format!(
             r#"
 [device]
 id = "press-4"
 [mqtt]
-url = "mqtt://127.0.0.1:{port}"
+url = "{url}"
 {mqtt}
 [http]
 listen = "127.0.0.1:{http}"

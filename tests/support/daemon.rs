@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 /// The `picket` that cargo built beside this test.
 pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.ancestors().nth(2).expect("tests run from target/<profile>/deps").join("picket");
-    assert!(path.exists(), "{} is missing: run tests/run, or `cargo build -p picket` first", path.display());
-    path
+    let ours = std::env::current_exe().unwrap();
+    // Tests run from target/<profile>/deps, programs from target/<profile>.
+    let found = ours.ancestors().skip(1).take(2).map(|folder| folder.join("picket")).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("no picket beside {}: run tests/run, which builds it", ours.display()))
 }
 
 /// Runs one command of the binary to its end.

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cli;
+mod clock;
 mod config;
 mod demo;
 mod durable;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use rumqttc::{ConnectReturnCode, ConnectionError, DisconnectReasonCode, StateError, mqttbytes};
 
+use crate::tls::TlsFault;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FaultKind {
     /// The connection broke, could not be opened, or the broker said good-bye.
@@ -21,11 +23,11 @@ pub(super) enum FaultKind {
     ProtocolError,
     /// The broker sent more than we told it that we take.
     PacketTooLarge,
+    /// The connection is not to be trusted, or the broker does not trust us.
+    Tls(TlsFault),
 }
 
 impl FaultKind {
-    pub const COUNT: usize = Self::PacketTooLarge as usize + 1;
-
     pub const fn code(self) -> &'static str {
         match self {
             Self::Disconnected => "mqtt/disconnected",
@@ -36,6 +38,7 @@ impl FaultKind {
             Self::Refused => "mqtt/refused",
             Self::ProtocolError => "mqtt/protocol-error",
             Self::PacketTooLarge => "mqtt/packet-too-large",
+            Self::Tls(fault) => fault.code(),
         }
     }
 }
@@ -60,6 +63,9 @@ impl fmt::Display for Fault {
 
 impl From<ConnectionError> for Fault {
     fn from(error: ConnectionError) -> Self {
+        if let Some(fault) = tls_fault(&error) {
+            return Self { kind: FaultKind::Tls(fault), why: error.to_string() };
+        }
         let kind = match &error {
             ConnectionError::MqttState(error) => of_state(error),
             ConnectionError::Timeout(_) => FaultKind::ConnectTimeout,
@@ -68,6 +74,14 @@ impl From<ConnectionError> for Fault {
             _ => FaultKind::Disconnected,
         };
         Self { kind, why: error.to_string() }
+    }
+}
+
+fn tls_fault(error: &ConnectionError) -> Option<TlsFault> {
+    match error {
+        // The library does not name its cause. With TLS 1.3 a broker refuses a client's certificate after the handshake.
+        ConnectionError::MqttState(StateError::Deserialization(cause)) => TlsFault::of(cause),
+        other => TlsFault::of(other),
     }
 }
 

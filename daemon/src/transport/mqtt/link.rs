@@ -1,6 +1,7 @@
 //! One connection after the other.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -79,9 +80,9 @@ pub(super) async fn supervise(shared: Arc<Shared>, context: TransportContext) {
     }
 }
 
-/// What has been said of the present outage: each kind of failure once, not once per attempt.
+/// The codes that have been said of the present outage: each kind of failure once, not once per attempt.
 #[derive(Default)]
-struct Said([bool; FaultKind::COUNT]);
+struct Said(BTreeSet<&'static str>);
 
 impl Said {
     fn say(&mut self, shared: &Shared, context: &TransportContext, fault: &Fault, was_up: bool) {
@@ -90,7 +91,7 @@ impl Said {
         if was_up {
             *self = Self::default();
         }
-        if !std::mem::replace(&mut self.0[fault.kind as usize], true) {
+        if self.0.insert(code) {
             tracing::warn!(host = %shared.settings.host, port = shared.settings.port, why = %fault, "{code}");
         }
     }

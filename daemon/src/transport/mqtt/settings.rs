@@ -67,8 +67,8 @@ impl Settings {
         let embedded = match &raw.embedded {
             None => None,
             Some(text) => match text.as_ref().parse::<SocketAddr>() {
-                Ok(address) => Some(address),
-                Err(_) => {
+                Ok(address) if address.port() > 0 => Some(address),
+                _ => {
                     return fail(text.span(), format!("`{}` is no address such as 127.0.0.1:1883", text.as_ref()));
                 }
             },
