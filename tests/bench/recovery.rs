@@ -16,10 +16,14 @@ use picket_tests::{
     proxy::{End, Flow, Proxy, Weather},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use rumqttc::{AsyncClient, Event, MqttOptions, Packet};
-use tokio::time::sleep;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::sleep,
+};
 
 const TOPIC: &str = "picket/v1/press-4/job/digits";
+const STATE: &str = "picket/v1/press-4/state";
 /// How exactly the log is watched.
 const LOOK: Duration = Duration::from_millis(2);
 /// An outage that people notice.
@@ -86,7 +90,8 @@ impl Scene {
              [[model]]\nname = \"digits\"\nbundle = \"{{models}}/digits\"\ndeadline_ms = 600000\n",
             proxy.port
         ));
-        let client = Client::connect(broker.port, &[]).await;
+        let mut client = Client::connect(broker.port, &[STATE]).await;
+        client.wait_online("press-4").await;
         Self { broker, proxy, daemon, client, jobs: 0 }
     }
 
@@ -141,7 +146,7 @@ impl Scene {
         if matches!(fault, Fault::BrokerRestarted | Fault::BrokerAway) {
             self.broker.run();
             // The client lost its session as well, and a job before the daemon is back would have no subscriber.
-            self.client = Client::connect(self.broker.port, &["picket/v1/press-4/state"]).await;
+            self.client = Client::connect(self.broker.port, &[STATE]).await;
             self.client.wait_online("press-4").await;
         } else {
             self.proxy.set(Weather::default());
@@ -169,11 +174,21 @@ impl Scene {
     }
 }
 
-/// Another client has the daemon's id for a moment.
+/// Another client has the daemon's id for a moment, and leaves its session as it is.
 async fn take_id(port: u16) {
-    let options = MqttOptions::new("picket-press-4", ("127.0.0.1".to_owned(), port));
-    let (_client, mut events) = AsyncClient::builder(options).capacity(1).try_build().unwrap();
-    while !matches!(events.poll().await.unwrap(), Event::Incoming(Packet::ConnAck(_))) {}
+    const ID: &[u8] = b"picket-press-4";
+    const DAY_S: u32 = 86_400;
+    // CONNECT, MQTT 5, no clean start; a library would throw the session away or refuse to go on with it.
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 5, 0, 0, 60, 5, 0x11];
+    body.extend(DAY_S.to_be_bytes());
+    body.extend([0, ID.len() as u8]);
+    body.extend(ID);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(&[0x10, body.len() as u8]).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    let mut answer = [0; 2];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer[0], 0x20, "a CONNACK");
 }
 
 struct Row {
