@@ -19,9 +19,9 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "Plant CA");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -82,7 +82,7 @@ fn picket(port: u16, mqtt: &str) -> Picket {
 
 #[tokio::test]
 async fn with_certificates_on_both_sides_jobs_are_answered() {
-    let authority = Authority::new();
+    let authority = Authority::new("Plant CA");
     authority.sign("broker", "127.0.0.1", 2090);
     authority.sign("press-4", "press-4", 2090);
     let secure = free_port();
@@ -97,14 +97,17 @@ async fn with_certificates_on_both_sides_jobs_are_answered() {
 /// Each mistake has a code of its own, and nothing is sent over a connection that is not to be trusted.
 #[tokio::test]
 async fn a_wrong_certificate_is_called_by_what_is_wrong_with_it() {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let authority = Authority::new("Plant CA");
+    let others = ["Office CA", "Plant CA"].map(Authority::new);
     authority.sign("good", "127.0.0.1", 2090);
     authority.sign("old", "127.0.0.1", 2021);
     authority.sign("another", "broker.example", 2090);
     let cases = [
         ("old", false, authority.trusted(), "tls/expired"),
         ("another", false, authority.trusted(), "tls/name-mismatch"),
-        ("good", false, other.trusted(), "tls/unknown-ca"),
+        ("good", false, others[0].trusted(), "tls/unknown-ca"),
+        // Made anew: the same name, another key.
+        ("good", false, others[1].trusted(), "tls/unknown-ca"),
         ("good", true, authority.trusted(), "tls/refused"),
     ];
     for (who, mutual, mqtt, code) in cases {
@@ -119,7 +122,7 @@ async fn a_wrong_certificate_is_called_by_what_is_wrong_with_it() {
 /// Row 5, the half with TLS: the broker takes the connection and never answers the hello.
 #[tokio::test]
 async fn a_tls_hello_that_is_never_answered_is_given_up() {
-    let authority = Authority::new();
+    let authority = Authority::new("Plant CA");
     let broker = FakeBroker::start().await;
     let picket = picket(broker.port, &authority.trusted());
     let silent = broker.accept().await;

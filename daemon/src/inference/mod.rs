@@ -2,9 +2,13 @@
 
 pub mod pool;
 pub mod served;
+#[cfg(feature = "tract")]
 mod tract;
 
 use crate::ports::Backend;
 
 /// The registration table: to add a backend, add its folder, its `mod` line and its line here.
-pub static BACKENDS: &[&dyn Backend] = &[&tract::Tract];
+pub static BACKENDS: &[&dyn Backend] = &[
+    #[cfg(feature = "tract")]
+    &tract::Tract,
+];

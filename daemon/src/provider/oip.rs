@@ -72,7 +72,13 @@ impl ProviderKind for Oip {
         };
         let timeout = Span::from_millis(timeout_ms).min(limits::DEADLINE_MAX);
         let token = match raw.token_file {
-            Some(file) => Some(read_token(file.get_ref()).map_err(|why| section.error(Some(file.span()), why))?),
+            Some(file) => {
+                let line = section.secret_line(&file)?;
+                Some(
+                    bearer(line.trim())
+                        .ok_or_else(|| section.error(Some(file.span()), "no header can carry this token"))?,
+                )
+            }
             None => None,
         };
         let client = client(&url, timeout).map_err(|why| {
@@ -101,16 +107,10 @@ fn endpoint(url: &str, model: &str) -> Result<Url, String> {
     Ok(endpoint)
 }
 
-fn read_token(file: &PathBuf) -> Result<header::HeaderValue, String> {
-    let text = std::fs::read_to_string(file).map_err(|why| format!("cannot read {}: {why}", file.display()))?;
-    let token = text.trim();
-    if token.is_empty() {
-        return Err(format!("{} holds no token", file.display()));
-    }
-    let value = header::HeaderValue::from_str(&format!("Bearer {token}"));
-    let mut value = value.map_err(|_| format!("{} holds something that no header can carry", file.display()))?;
+fn bearer(token: &str) -> Option<header::HeaderValue> {
+    let mut value = header::HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
     value.set_sensitive(true);
-    Ok(value)
+    Some(value)
 }
 
 fn client(url: &Url, timeout: Span) -> reqwest::Result<Client> {

@@ -242,7 +242,6 @@ impl Store for RedbStore {
         }
         tracing::warn!(path = %self.setup.folder.display(), used = self.index.bytes, "store/full: the disk is full; results drain, new jobs wait");
         self.reserve.release();
-        self.index.keep_less();
         if let Err(trouble) = self.reopen() {
             self.fail(&trouble);
             return refuse_all(writes, StoreFault::Unavailable);

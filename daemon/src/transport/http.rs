@@ -91,7 +91,7 @@ impl Setup {
             return Err(section.error(Some(at), why));
         }
         let token = match raw.token_file {
-            Some(file) => Some(read_token(file.get_ref()).map_err(|why| section.error(Some(file.span()), why))?),
+            Some(file) => Some(Sha256::digest(section.secret_line(&file)?.trim()).into()),
             None => None,
         };
         let max_body = match raw.max_body {
@@ -132,14 +132,6 @@ impl Setup {
 impl TransportSetup for Setup {
     fn start(self: Box<Self>, context: TransportContext) -> anyhow::Result<Box<dyn Transport>> {
         Ok(Box::new(self.open(context)?))
-    }
-}
-
-fn read_token(file: &PathBuf) -> Result<[u8; 32], String> {
-    let text = std::fs::read_to_string(file).map_err(|why| format!("cannot read {}: {why}", file.display()))?;
-    match text.trim() {
-        "" => Err(format!("{} holds no token", file.display())),
-        token => Ok(Sha256::digest(token).into()),
     }
 }
 

@@ -277,7 +277,8 @@ fn a_section_is_checked_before_anything_opens() {
     ] {
         let error = setup(text).unwrap_err();
         assert!(error.message.contains(part), "{text}: {error}");
-        assert!(error.code.starts_with("config/") && error.place.starts_with("picket.toml"), "{error}");
+        let family = if text.contains("token_file") { "secret/missing" } else { "config/" };
+        assert!(error.code.starts_with(family) && error.place.starts_with("picket.toml"), "{error}");
     }
     let setup = setup("listen = \"127.0.0.1:8470\"").unwrap();
     assert_eq!((setup.token, setup.max_body), (None, limits::MAX_BODY_BYTES));

@@ -12,7 +12,7 @@ mod ledger;
 mod link;
 mod session;
 mod settings;
-mod topics;
+pub mod topics;
 
 use std::{
     future::Future,

@@ -188,11 +188,7 @@ fn credentials(place: &Section<'_>, raw: &Raw) -> Result<Option<(String, String)
         (None, None) => Ok(None),
         (Some(username), None) => Ok(Some((username.clone(), String::new()))),
         (None, Some(file)) => Err(place.error(Some(file.span()), "password_file needs a username")),
-        (Some(username), Some(file)) => {
-            let password = String::from_utf8(read_secret(place, file)?)
-                .map_err(|_| place.error(Some(file.span()), "the password is not UTF-8"))?;
-            Ok(Some((username.clone(), password.trim_end_matches(['\n', '\r']).to_owned())))
-        }
+        (Some(username), Some(file)) => Ok(Some((username.clone(), place.secret_line(file)?))),
     }
 }
 
@@ -208,19 +204,13 @@ fn tls(place: &Section<'_>, secure: bool, raw: &Raw) -> Result<Option<Tls>, Conf
         return Err(place.error(None, "mqtts needs `ca_file`: the platform's certificates are not used yet"));
     };
     let client = match (&raw.cert_file, &raw.key_file) {
-        (Some(cert), Some(key)) => Some((read_secret(place, cert)?, read_secret(place, key)?)),
+        (Some(cert), Some(key)) => Some((place.secret(cert)?, place.secret(key)?)),
         (None, None) => None,
         (Some(one), None) | (None, Some(one)) => {
             return Err(place.error(Some(one.span()), "cert_file and key_file go together"));
         }
     };
-    Ok(Some(Tls { ca: read_secret(place, ca)?, client }))
-}
-
-fn read_secret(place: &Section<'_>, file: &Spanned<PathBuf>) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(file.as_ref()).map_err(|error| {
-        place.source.error("secret/missing", Some(file.span()), format!("{}: {error}", file.as_ref().display()))
-    })
+    Ok(Some(Tls { ca: place.secret(ca)?, client }))
 }
 
 #[cfg(test)]

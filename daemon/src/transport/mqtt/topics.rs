@@ -21,7 +21,7 @@ use crate::{
 
 /// The topics of one device.
 #[derive(Clone, Debug)]
-pub(super) struct Topics {
+pub struct Topics {
     transport: TransportId,
     prefix: String,
     /// `{prefix}/{device}`.
