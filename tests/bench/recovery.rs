@@ -1,6 +1,6 @@
 //! How long a network fault goes unnoticed, and how long it is felt after it is over, by the real daemon and mosquitto.
 //!
-//! Every fault has a broker, a proxy and a daemon of its own, and all of them run side by side: they mostly wait. A round
+//! Every round has a broker, a proxy and a daemon of its own; the faults run side by side, because they mostly wait. A round
 //! begins at a random phase of the keep-alive. *Detected* is the time from the fault to the daemon's word on it in its log;
 //! *recovered* the time from the end of the fault to the answer of a job.
 
@@ -159,7 +159,8 @@ impl Scene {
     async fn suffer_silence(&mut self) -> (Duration, Duration) {
         const SILENT: &[&str] = &["mqtt/connect-timeout"];
         let (before, connections) = (self.said(SILENT), self.proxy.accepted());
-        self.proxy.set(Weather { down: HOLE, ..Weather::default() });
+        // Both ways: a broker that got the CONNECT would itself give up on us after one and a half keep-alives.
+        self.proxy.set(Weather { up: HOLE, down: HOLE });
         self.proxy.end(End::Reset);
         while self.proxy.accepted() == connections {
             sleep(LOOK).await;
@@ -201,9 +202,10 @@ async fn measure(name: &'static str, fault: Fault, options: Options, seed: u64) 
     let mut dice = StdRng::seed_from_u64(seed);
     let long = matches!(fault, Fault::NoNetwork | Fault::BrokerAway);
     let rounds = if long { options.rounds.div_ceil(4) } else { options.rounds };
-    let mut scene = Scene::start(options.keep_alive).await;
     let mut row = Row { name, detected: Vec::new(), recovered: Vec::new() };
     for round in 1..=rounds {
+        // Anew: to a daemon that has lost its connection again and again, the waits between its attempts grow.
+        let mut scene = Scene::start(options.keep_alive).await;
         scene.ask().await;
         sleep(Duration::from_millis(dice.random_range(0..options.keep_alive * 1_000))).await;
         let (detected, recovered) = scene.suffer(fault).await;

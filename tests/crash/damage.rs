@@ -1,121 +1,22 @@
 //! A store whose files were damaged: all of it is there, or what is missing was counted. Never a process that cannot start.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
-use picket::{
-    config::OnFull,
-    ports::Store,
-    store::redb::{OpenError, RedbStore},
-};
-use picket_core::job::Digest;
-use picket_tests::script::{Script, Snapshot, digest, setup, snapshot, takes_a_job};
+use picket::ports::Store;
+use picket_tests::damage::{FILE, Original, Tally, open};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use tempfile::TempDir;
 
 const TRANSACTIONS: usize = 60;
-const FILE: &str = "picket.redb";
 
-/// A store as a process leaves it, and what is in it.
-struct Original {
-    folder: TempDir,
-    bytes: Vec<u8>,
-    holds: Snapshot,
-    seed: u64,
-}
-
-/// What became of damaged stores.
-#[derive(Debug, Default)]
-struct Tally {
-    whole: usize,
-    moved_aside: usize,
-    records: usize,
-}
-
-impl Original {
-    fn new(name: &str) -> Self {
-        let seed = super::number("PICKET_CRASH_SEED", 1);
-        println!("seed {seed}; repeat with PICKET_CRASH_SEED={seed} cargo nextest run --workspace -E 'test({name})'");
-        let folder = tempfile::tempdir().unwrap();
-        let mut store = open(folder.path()).unwrap();
-        snapshot(&mut store);
-        let mut script = Script::new(seed, true);
-        (0..TRANSACTIONS).for_each(|_| assert!(script.run(&mut store)));
-        drop(store);
-        let bytes = fs::read(folder.path().join(FILE)).unwrap();
-        assert!(script.expected.jobs.len() > 5 && script.expected.rows.len() > 5, "{:?}", script.expected);
-        Self { folder, bytes, holds: script.expected, seed }
-    }
-
-    /// A copy with this in place of the store's file.
-    fn with(&self, bytes: &[u8]) -> TempDir {
-        let copy = tempfile::tempdir().unwrap();
-        fs::create_dir(copy.path().join("blobs")).unwrap();
-        for blob in self.blobs() {
-            fs::copy(&blob, copy.path().join("blobs").join(blob.file_name().unwrap())).unwrap();
-        }
-        fs::write(copy.path().join(FILE), bytes).unwrap();
-        copy
-    }
-
-    fn blobs(&self) -> Vec<PathBuf> {
-        let mut found: Vec<PathBuf> =
-            fs::read_dir(self.folder.path().join("blobs")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        found.sort();
-        found
-    }
-
-    /// Opens a damaged copy. Whatever is missing must have been counted.
-    fn audit(&self, folder: &Path, tally: &mut Tally, damage: &str) {
-        let context = format!("seed {}, {damage}", self.seed);
-        let mut store = open(folder).unwrap_or_else(|error| panic!("{context}: {error}"));
-        let recovered = store.recover();
-        assert_eq!(store.broken(), None, "{context}");
-        let jobs: BTreeMap<String, Digest> = recovered
-            .jobs
-            .iter()
-            .map(|(job, request)| (job.id.to_string(), digest(request.content.parts().0)))
-            .collect();
-        // A row without its message is announced by the one who wants to send it.
-        let rows: BTreeMap<u64, Option<Digest>> = recovered
-            .rows
-            .iter()
-            .map(|row| (row.row.0, store.row(row.row).map(|message| digest(&message.payload))))
-            .collect();
-        for (id, found) in &jobs {
-            assert_eq!(self.holds.jobs.get(id), Some(found), "{context}: nobody wrote this job {id}");
-        }
-        for (row, found) in rows.iter().filter_map(|(row, found)| Some((row, found.as_ref()?))) {
-            assert_eq!(self.holds.rows.get(row), Some(found), "{context}: nobody wrote this row {row}");
-        }
-        let dead = store.dead().len();
-        let lost = self.holds.jobs.len() - jobs.len() + self.holds.rows.len() - rows.len() + self.holds.seen.len()
-            - recovered.seen.len()
-            + self.holds.dead.len()
-            - dead;
-        let count = |reason: &str| recovered.losses.get(reason).copied().unwrap_or_default();
-        if let Some(aside) = recovered.moved_aside {
-            assert!(aside.exists() && count("corrupt_store") == 1, "{context}: {:?}", recovered.losses);
-            tally.moved_aside += 1;
-        } else {
-            assert!(count("corrupt_record") >= lost as u64, "{context}: {lost} lost, {:?}", recovered.losses);
-            tally.records += usize::from(lost > 0);
-            tally.whole += usize::from(lost == 0);
-        }
-        assert!(takes_a_job(&mut store), "{context}: the store takes no job");
-    }
-}
-
-fn open(folder: &Path) -> Result<RedbStore, OpenError> {
-    RedbStore::open(setup(folder, 64 << 20, OnFull::Reject))
+fn original(name: &str) -> Original {
+    let seed = super::number("PICKET_CRASH_SEED", 1);
+    println!("seed {seed}; repeat with PICKET_CRASH_SEED={seed} cargo nextest run --workspace -E 'test({name})'");
+    Original::new(seed, TRANSACTIONS)
 }
 
 #[test]
 fn flipped_bits_are_never_a_silent_loss() {
-    let original = Original::new("flipped_bits_are_never_a_silent_loss");
+    let original = original("flipped_bits_are_never_a_silent_loss");
     let mut dice = StdRng::seed_from_u64(original.seed);
     let mut tally = Tally::default();
     let (count, len) = (super::number("PICKET_DAMAGE_FLIPS", 200), original.bytes.len());
@@ -134,7 +35,7 @@ fn flipped_bits_are_never_a_silent_loss() {
 
 #[test]
 fn a_file_that_was_cut_emptied_zeroed_or_replaced_is_never_a_silent_loss() {
-    let original = Original::new("a_file_that_was_cut_emptied_zeroed_or_replaced_is_never_a_silent_loss");
+    let original = original("a_file_that_was_cut_emptied_zeroed_or_replaced_is_never_a_silent_loss");
     let mut dice = StdRng::seed_from_u64(original.seed);
     let (count, len) = (super::number("PICKET_DAMAGE_CUTS", 40), original.bytes.len());
     let mut tally = Tally::default();
@@ -159,9 +60,26 @@ fn a_file_that_was_cut_emptied_zeroed_or_replaced_is_never_a_silent_loss() {
     println!("{tally:?}");
 }
 
+/// The database asks to be upgraded by hand from what it takes for an older format; nobody would come and do it.
+#[test]
+fn a_format_that_nobody_wrote_is_damage() {
+    let original = original("a_format_that_nobody_wrote_is_damage");
+    let mut tally = Tally::default();
+    // The first byte of each of the two commit slots.
+    for (slot, version) in [64, 192].into_iter().flat_map(|slot| [0, 1, 2, 4, 255].map(|version| (slot, version))) {
+        let mut bytes = original.bytes.clone();
+        bytes[slot] = version;
+        original.audit(original.with(&bytes).path(), &mut tally, &format!("format {version} at {slot}"));
+    }
+    let mut bytes = original.bytes.clone();
+    (bytes[64], bytes[192]) = (1, 1);
+    original.audit(original.with(&bytes).path(), &mut tally, "format 1");
+    assert!(tally.moved_aside > 0, "{tally:?}: none of this reached the database's format check");
+}
+
 #[test]
 fn a_damaged_payload_file_is_never_a_wrong_payload_nor_a_silent_loss() {
-    let original = Original::new("a_damaged_payload_file_is_never_a_wrong_payload_nor_a_silent_loss");
+    let original = original("a_damaged_payload_file_is_never_a_wrong_payload_nor_a_silent_loss");
     let mut dice = StdRng::seed_from_u64(original.seed);
     let mut tally = Tally::default();
     let blobs = original.blobs();

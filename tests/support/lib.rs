@@ -7,6 +7,7 @@ pub mod broker;
 pub mod bundles;
 pub mod client;
 pub mod daemon;
+pub mod damage;
 pub mod fake_broker;
 pub mod golden;
 pub mod proxy;

@@ -14,6 +14,7 @@ use picket::{
     store::{Names, redb::Setup},
 };
 use picket_core::{
+    StoreFault,
     job::{Digest, Failure, JobId, Key, ModelId, Privacy, RowId, StoredJob, TransportId},
     time::{Moment, Span},
 };
@@ -291,10 +292,20 @@ impl Script {
 
 /// Does the store take work?
 pub fn takes_a_job(store: &mut dyn Store) -> bool {
+    one_more_job(store).is_ok()
+}
+
+/// Accepts a job and finishes it.
+///
+/// # Errors
+/// Why the store takes no work.
+pub fn one_more_job(store: &mut dyn Store) -> Result<(), StoreFault> {
     let id = JobId::new("after-the-crash").unwrap();
     let payload = Bytes::from_static(b"one more");
     let accept = Write::Accept { job: job(u64::MAX, &id, &payload), request: request(&id, payload), was_dead: None };
-    let accepted = matches!(store.transact(vec![accept])[..], [Written::Accepted { .. }]);
+    if let [Written::Failed { why, .. }] = store.transact(vec![accept])[..] {
+        return Err(why);
+    }
     let finish = Write::Finish {
         key: Key(u64::MAX),
         id: id.clone(),
@@ -302,5 +313,9 @@ pub fn takes_a_job(store: &mut dyn Store) -> bool {
         messages: vec![message(&id, "r".into(), true)],
         dead: None,
     };
-    accepted && matches!(store.transact(vec![finish])[..], [Written::Finished { .. }])
+    match store.transact(vec![finish])[..] {
+        [Written::Finished { .. }] => Ok(()),
+        [Written::Failed { why, .. }] => Err(why),
+        _ => Err(StoreFault::Unavailable),
+    }
 }

@@ -331,14 +331,14 @@ impl Store for RedbStore {
 }
 impl Index {
     fn open(&mut self, key: Key, job: OpenJob) {
-        self.bytes += job.bytes;
+        self.bytes = self.bytes.saturating_add(job.bytes);
         self.jobs.insert(key, job);
     }
 
     fn keep(&mut self, row: RowId, id: JobId, bytes: u64) {
         self.kept_rows.insert(id.clone(), row);
         self.kept.push_back((row, id, bytes));
-        self.kept_bytes += bytes;
+        self.kept_bytes = self.kept_bytes.saturating_add(bytes);
     }
 
     /// Jobs come before repetitions of old answers.

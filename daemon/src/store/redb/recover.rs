@@ -7,6 +7,7 @@ use picket_core::{
     OutboxRow,
     job::{JobId, Key, RowId},
 };
+use serde::de::DeserializeOwned;
 
 use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, OpenJob, RedbStore, SEEN, trouble::Trouble};
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
         records::{DeadRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, decode, encode},
     },
 };
+
+/// Numbers count from zero; one from here on was written by nobody, and there would be none after it.
+const NUMBERS: u64 = u64::MAX / 2;
 
 type Rows<'t> = Table<'t, u64, &'static [u8]>;
 
@@ -62,9 +66,8 @@ impl RedbStore {
         for entry in jobs.iter()? {
             let (number, value) = entry?;
             let number = number.value();
-            reading.index.next_job = number + 1;
             let key = Key(reading.recovered.jobs.len() as u64);
-            let read = decode::<JobRecord>(value.value()).and_then(|mut record| {
+            let read = read::<JobRecord>(number, value.value()).and_then(|mut record| {
                 let id = JobId::new(&record.id).ok()?;
                 if self.suspects.contains(&mark(&id)) {
                     record.attempts += 1;
@@ -77,6 +80,7 @@ impl RedbStore {
                 bad.push(number);
                 continue;
             };
+            reading.index.next_job = number + 1;
             let files: Vec<_> = record.content.payloads().filter_map(Payload::blob).collect();
             reading.index.open(key, OpenJob { number, bytes: record.bytes, blobs: !files.is_empty() });
             files.into_iter().for_each(|id| self.blobs.adopt(id));
@@ -95,12 +99,12 @@ impl RedbStore {
         for entry in outbox.iter()? {
             let (row, value) = entry?;
             let row = row.value();
-            reading.index.next_row = row + 1;
-            let Some(record) = decode::<RowRecord>(value.value()) else {
+            let Some(record) = read::<RowRecord>(row, value.value()) else {
                 bad.push(row);
                 continue;
             };
-            reading.index.bytes += record.bytes;
+            reading.index.next_row = row + 1;
+            reading.index.bytes = reading.index.bytes.saturating_add(record.bytes);
             reading.recovered.rows.push(OutboxRow {
                 row: RowId(row),
                 transport: self.setup.names.transport(&record.transport),
@@ -116,11 +120,13 @@ impl RedbStore {
         let mut bad = Vec::new();
         for entry in messages.iter()? {
             let (row, value) = entry?;
-            reading.index.next_row = reading.index.next_row.max(row.value() + 1);
-            match decode::<MessageRecord>(value.value()) {
-                Some(record) => record.payload.blob().into_iter().for_each(|id| self.blobs.adopt(id)),
-                None => bad.push(row.value()),
-            }
+            let row = row.value();
+            let Some(record) = read::<MessageRecord>(row, value.value()) else {
+                bad.push(row);
+                continue;
+            };
+            reading.index.next_row = reading.index.next_row.max(row + 1);
+            record.payload.blob().into_iter().for_each(|id| self.blobs.adopt(id));
         }
         reading.remove(&mut messages, &bad)?;
         let mut outbox = reading.transaction.open_table(OUTBOX)?;
@@ -132,18 +138,28 @@ impl RedbStore {
     }
 
     fn read_dead(&mut self, reading: &mut Reading<'_>) -> Result<(), Trouble> {
-        for entry in reading.transaction.open_table(DEAD)?.iter()? {
+        let mut dead = reading.transaction.open_table(DEAD)?;
+        let mut bad = Vec::new();
+        for entry in dead.iter()? {
             let (number, value) = entry?;
+            let number = number.value();
+            let Some(record) = read::<DeadRecord>(number, value.value()) else {
+                bad.push(number);
+                continue;
+            };
             if reading.index.next_dead == 0 {
-                reading.index.first_dead = number.value();
+                reading.index.first_dead = number;
             }
-            reading.index.next_dead = number.value() + 1;
-            if let Some(record) = decode::<DeadRecord>(value.value()) {
-                record.blobs().into_iter().for_each(|id| self.blobs.adopt(id));
-            }
+            reading.index.next_dead = number + 1;
+            record.blobs().into_iter().for_each(|id| self.blobs.adopt(id));
         }
-        Ok(())
+        reading.remove(&mut dead, &bad)
     }
+}
+
+/// `None`: this record is not what was written there.
+fn read<T: DeserializeOwned>(number: u64, bytes: &[u8]) -> Option<T> {
+    (number < NUMBERS).then(|| decode(bytes))?
 }
 
 /// Finished ids, and which results are kept.
@@ -154,16 +170,16 @@ fn read_seen(reading: &mut Reading<'_>) -> Result<(), Trouble> {
     for entry in seen.iter()? {
         let (number, value) = entry?;
         let number = number.value();
-        if reading.index.next_seen == 0 {
-            reading.index.first_seen = number;
-        }
-        reading.index.next_seen = number + 1;
-        let record: Option<SeenRecord> = decode(value.value());
+        let record: Option<SeenRecord> = read(number, value.value());
         let Some((id, record)) = record.and_then(|record| Some((JobId::new(&record.id).ok()?, record))) else {
             bad.push(number);
             continue;
         };
-        if let Some((row, bytes)) = record.kept {
+        if reading.index.next_seen == 0 {
+            reading.index.first_seen = number;
+        }
+        reading.index.next_seen = number + 1;
+        if let Some((row, bytes)) = record.kept.filter(|(row, _)| *row < NUMBERS) {
             reading.index.next_row = reading.index.next_row.max(row + 1);
             if messages.get(row)?.is_some() {
                 reading.index.keep(RowId(row), id.clone(), bytes);

@@ -90,6 +90,8 @@ impl From<DatabaseError> for Trouble {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Storage(error) => error.into(),
+            // No Picket ever wrote an older format: that byte is damaged.
+            DatabaseError::UpgradeRequired(_) => Self::Corrupt(error.to_string()),
             other => Self::Broken(other.to_string()),
         }
     }

@@ -6,22 +6,25 @@ use std::time::Duration;
 pub(super) struct Backoff {
     first: Duration,
     most: Duration,
+    /// A connection that stood for so long ends the row of failures.
+    healthy: Duration,
     ceiling: Duration,
 }
 
 impl Backoff {
     /// For a broker that is away, or refuses us.
     pub const fn ordinary() -> Self {
-        Self::new(Duration::from_millis(250), Duration::from_secs(60))
+        Self::new(Duration::from_millis(250), Duration::from_secs(60), Duration::from_secs(60))
     }
 
-    /// For another client with our id: whoever comes back first drives the other out, so neither may hurry.
+    /// For another client with our id: whoever comes back first drives the other out, so neither may hurry. It
+    /// takes twice the longest wait to be healthy, so that somebody who waits just as long has come and gone.
     pub const fn contested() -> Self {
-        Self::new(Duration::from_secs(1), Duration::from_secs(300))
+        Self::new(Duration::from_secs(1), Duration::from_secs(300), Duration::from_secs(600))
     }
 
-    const fn new(first: Duration, most: Duration) -> Self {
-        Self { first, most, ceiling: first }
+    const fn new(first: Duration, most: Duration, healthy: Duration) -> Self {
+        Self { first, most, healthy, ceiling: first }
     }
 
     /// `chance` is in [0, 1). Not below a tenth of the ceiling: a broker that refuses at once must not be hammered.
@@ -31,10 +34,9 @@ impl Backoff {
         wait
     }
 
-    /// A connection stood for so long: does that end the row of failures? It takes twice the longest wait, so that
-    /// somebody who waits just as long has come and gone.
+    /// A connection stood for so long: does that end the row of failures?
     pub fn stood(&mut self, span: Duration) {
-        if span >= self.most * 2 {
+        if span >= self.healthy {
             self.reset();
         }
     }

@@ -106,11 +106,12 @@ impl Topics {
             options: JobOptions::default(),
             dtype: None,
             shape: None,
-            reply_to: properties.response_topic.clone(),
+            reply_to: None,
             // A copy: kept results hold it, and a slice would hold the whole packet and its read buffer with it.
             correlation: properties.correlation_data.as_deref().map(Bytes::copy_from_slice),
             fault: None,
         };
+        reading.reply_to("response topic", properties.response_topic.as_deref());
         let content = reading.content(publish, properties, self.max_payload);
         let Reading { options, dtype: _, shape: _, reply_to, correlation, fault } = reading;
         let expiry = properties.message_expiry_interval.map(|s| Span::from_millis(u64::from(s) * 1000));
@@ -145,6 +146,17 @@ struct Reading {
 impl Reading {
     fn blame(&mut self, failure: Failure) {
         self.fault.get_or_insert(failure);
+    }
+
+    /// Not every broker looks at what callers write there, and each refuses to publish to a wildcard, again and again.
+    fn reply_to(&mut self, key: &str, topic: Option<&str>) {
+        match topic {
+            Some(topic) if valid_topic(topic) => {
+                self.reply_to.get_or_insert_with(|| topic.to_owned());
+            }
+            Some(topic) => self.blame(options::invalid(key, topic, "a topic without wildcards")),
+            None => {}
+        }
     }
 
     fn content(&mut self, publish: &Publish, properties: &PublishProperties, max_payload: usize) -> Content {
@@ -193,13 +205,7 @@ impl Reading {
             Ok(options) => self.options = options,
             Err(failure) => self.blame(failure),
         }
-        match envelope.reply_to {
-            Some(topic) if valid_topic(&topic) => {
-                self.reply_to.get_or_insert(topic);
-            }
-            Some(topic) => self.blame(options::invalid("reply_to", &topic, "a topic without wildcards")),
-            None => {}
-        }
+        self.reply_to("reply_to", envelope.reply_to.as_deref());
         if let Some(correlation) = envelope.correlation {
             self.correlation.get_or_insert(correlation.into());
         }
@@ -309,6 +315,17 @@ mod tests {
         assert_eq!(request.priority, 3);
         let Content::Raw { dtype, shape, .. } = request.content else { panic!() };
         assert_eq!((dtype, shape), (Some(Dtype::Uint8), Some(vec![1, 64])));
+    }
+
+    #[test]
+    fn an_answer_never_goes_where_no_broker_takes_it() {
+        for wrong in ["me/#", "+/answers", "", "a\0b"] {
+            let properties = PublishProperties { response_topic: Some(wrong.into()), ..PublishProperties::default() };
+            let job = publish("picket/v1/press-4/job/digits", r#"{"inputs":[]}"#, properties);
+            let request = topics().request(&job, None).unwrap();
+            assert_eq!(request.fault.unwrap().code, "job/invalid-option", "{wrong:?}");
+            assert_eq!(&*request.reply.to.to, "picket/v1/press-4/result/digits");
+        }
     }
 
     #[test]
