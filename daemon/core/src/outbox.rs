@@ -83,6 +83,18 @@ impl Lane {
         }
     }
 
+    /// No receipt is awaited for this row any more.
+    fn stop_awaiting(&mut self, row: RowId, known: &Row) {
+        if let Some(job) = &known.job
+            && let Some(rows) = self.awaited.get_mut(job)
+        {
+            rows.retain(|awaited| *awaited != row);
+            if rows.is_empty() {
+                self.awaited.remove(job);
+            }
+        }
+    }
+
     /// When the connection is dead, should nothing come until then.
     fn dead_at(&self) -> Option<Moment> {
         let (handed_over, _) = self.order.front().filter(|_| self.up.is_some() && !self.resetting)?;
@@ -200,22 +212,27 @@ impl Outbox {
 
     /// Forgets a row that is no longer in the store, wherever it is on its way.
     pub fn evict(&mut self, row: RowId, now: Moment) -> Option<JobId> {
+        let known = self.rows.remove(&row)?;
         for lane in self.lanes.values_mut() {
             lane.unsent.remove(&row);
             lane.held.retain(|(_, held)| *held != row);
+            lane.stop_awaiting(row, &known);
             if let Some(epoch) = lane.up {
                 lane.answered(row, epoch, now);
             }
         }
-        self.rows.remove(&row).and_then(|row| row.job)
+        known.job
     }
 
     /// Removes a row for good: it has no receiver any more.
     pub fn take(&mut self, transport: TransportId, row: RowId, epoch: Epoch, now: Moment) -> Result<Option<JobId>, ()> {
-        if !self.lanes.entry(transport).or_default().answered(row, epoch, now) {
+        let lane = self.lanes.entry(transport).or_default();
+        if !lane.answered(row, epoch, now) {
             return Err(());
         }
-        Ok(self.rows.remove(&row).and_then(|row| row.job))
+        let Some(known) = self.rows.remove(&row) else { return Ok(None) };
+        lane.stop_awaiting(row, &known);
+        Ok(known.job)
     }
 
     /// The receiver refused a row: it stays, and its lane rests. `Some` when it is given up, and is gone.
@@ -239,7 +256,9 @@ impl Outbox {
         let known = self.rows.get_mut(&row)?;
         known.forbidden += 1;
         if known.forbidden >= limits::UNAUTHORISED_TRIES {
-            return self.rows.remove(&row).map(|row| row.job);
+            let known = self.rows.remove(&row)?;
+            lane.stop_awaiting(row, &known);
+            return Some(known.job);
         }
         let wait = doubled(limits::REFUSED_PAUSE, known.forbidden - 1, limits::REFUSED_PAUSE_MAX);
         lane.held.insert((now + wait, row));
@@ -471,6 +490,30 @@ mod tests {
         assert_eq!(outbox.receipt(MQTT, &job, later), [RowId(1)]);
         assert_eq!((outbox.len(), outbox.next_deadline()), (0, None));
         assert_eq!(outbox.receipt(MQTT, &job, later), [], "a second receipt means nothing");
+    }
+
+    /// A consumer that never sends a receipt must not cost memory for ever.
+    #[test]
+    fn nothing_is_remembered_of_a_row_that_is_given_up() {
+        let now = Moment::ZERO;
+        let (mut evicted, _) = with_receipts();
+        evicted.confirm(MQTT, RowId(1), ONE, now).unwrap();
+        evicted.evict(RowId(1), now);
+
+        let (mut forbidden, _) = with_receipts();
+        forbidden.confirm(MQTT, RowId(1), ONE, now).unwrap();
+        let mut now = now;
+        let given_up = (0..=limits::UNAUTHORISED_TRIES).any(|_| {
+            now += limits::RECEIPT_WAIT_MAX;
+            while forbidden.next(now).is_some() {}
+            forbidden.refused(MQTT, RowId(1), ONE, Refusal::Forbidden, now).is_some()
+        });
+        assert!(given_up);
+        for outbox in [evicted, forbidden] {
+            let lane = &outbox.lanes[&MQTT];
+            assert!(lane.awaited.is_empty() && lane.held.is_empty(), "{lane:?}");
+            assert!(!outbox.rows.contains_key(&RowId(1)));
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl World<'_> {
             let (read, gone) = self.readers.results.get(id).copied().unwrap_or_default();
             match to {
                 Address::Topic(_) => {
-                    assert!(read > 0 || self.buried.contains(id), "the result of {id} never reached its topic");
+                    assert!(read > 0 || self.given_up.contains(id), "the result of {id} never reached its topic");
                 }
                 Address::Caller(..) => assert!(read + gone > 0, "the result of {id} went nowhere"),
             }

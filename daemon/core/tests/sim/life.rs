@@ -120,7 +120,7 @@ impl World<'_> {
         let again = self.broker.connect();
         let epoch = self.broker.epoch;
         let patience = Some(self.plan.patience);
-        self.tell(Input::LinkUp { transport, epoch, terms: LinkTerms { patience, receipts: false } });
+        self.tell(Input::LinkUp { transport, epoch, terms: LinkTerms { patience, receipts: self.plan.receipts } });
         for _ in 0..again {
             let delay = self.wire();
             self.after(delay, Inside::Receive(epoch));

@@ -38,8 +38,8 @@ impl World<'_> {
             Action::Deliver { transport, row, epoch } => self.deliver(transport, row, epoch),
             Action::Confirm { row } => {
                 let process = self.process();
-                assert_eq!(process.must_confirm.take(), Some(row), "I3: a row goes without a confirmation of now");
-                process.rows.remove(&row);
+                assert!(process.must_confirm.remove(&row), "I3: {row:?} goes without a confirmation of now");
+                process.forget_row(row);
                 self.send_to_store(Op::Confirm { row });
             }
             Action::Bury { row, code } => self.bury(row, code),
@@ -331,9 +331,9 @@ impl World<'_> {
         assert_eq!(code, "mqtt/not-authorised");
         let process = self.process();
         assert_eq!(process.must_bury.take(), Some(row), "I3: a row is given up, and was not forbidden often enough");
-        process.rows.remove(&row);
-        let (_, job) = &self.store.rows[&row];
-        self.buried.extend(job.clone());
+        let job = process.jobs.get(&row).cloned();
+        process.forget_row(row);
+        self.given_up.extend(job);
         self.send_to_store(Op::Confirm { row });
     }
 
@@ -344,12 +344,18 @@ impl World<'_> {
         let lane = process.lanes.get_mut(&transport).expect("the engine heard of this transport");
         assert_eq!(lane.epoch, Some(epoch), "{id:?} is delivered on a connection that is gone");
         let mut older = process.rows.range(..id).filter(|(_, of)| **of == transport);
-        // A forbidden row lets those behind it pass.
-        let passable = |row| lane.handed.contains_key(row) || process.forbidden.contains_key(row);
+        // A forbidden row, and one that waits for its receipt, lets those behind it pass.
+        let passable = |row| lane.handed.contains_key(row) || lane.resting.contains(row);
         assert!(older.all(|(row, _)| passable(row)), "{id:?} leaves before older rows");
         assert!(!lane.reset, "{id:?} is delivered on a connection that was given up");
         assert!(lane.handed.insert(id, now).is_none(), "{id:?} is delivered twice on one connection");
-        let (row, job) = self.store.rows.get(&id).cloned().unwrap_or_else(|| panic!("{id:?} is not in the store"));
+        if lane.resting.remove(&id) && process.awaited.contains(&id) {
+            self.coverage.hit(Seen::SentAgainForReceipt);
+        }
+        let Some((row, job)) = self.store.rows.get(&id).cloned() else {
+            assert!(self.store.evicted.contains(&id), "{id:?} is not in the store");
+            return; // the engine is about to hear of it
+        };
         if let Address::Topic(_) = row.to {
             if !self.broker.is_current(epoch) {
                 return; // the link is broken, and the engine will hear of it

@@ -67,6 +67,12 @@ pub struct Plan {
     pub forbids: Option<u64>,
     /// Part of the rows that the broker takes and does not confirm.
     pub withholds: f64,
+    /// The link's consumers send receipts.
+    pub receipts: bool,
+    /// Part of the rows that such a broker confirms and forgets, and of the receipts that never come.
+    pub forgets: f64,
+    /// Rows that the store holds before it gives up the oldest (`on_full = "drop-oldest"`).
+    pub most_rows: Option<usize>,
     /// So long the link waits for a confirmation; longer than any that comes.
     pub patience: Span,
     /// Results that the store keeps for repetition.
@@ -124,6 +130,9 @@ impl Plan {
             rejects: *[0.0, 0.0, 0.1].choose(rng).unwrap(),
             forbids: *[None, None, Some(5)].choose(rng).unwrap(),
             withholds: *[0.0, 0.0, 0.05].choose(rng).unwrap(),
+            receipts: rng.random_bool(0.3),
+            forgets: *[0.0, 0.1].choose(rng).unwrap(),
+            most_rows: *[None, None, None, Some(1), Some(4)].choose(rng).unwrap(),
             patience: *[Span::from_millis(300), Span::from_millis(5_000)].choose(rng).unwrap(),
             kept: *[0, 2, 100, 100].choose(rng).unwrap(),
             dead_letters: rng.random_bool(0.7),

@@ -91,6 +91,9 @@ pub struct Lane {
     pub handed: BTreeMap<RowId, Moment>,
     pub patience: Option<Span>,
     pub reset: bool,
+    pub receipts: bool,
+    /// Rows that rest: until a receipt comes, or because they were forbidden. Later ones pass them.
+    pub resting: BTreeSet<RowId>,
 }
 
 pub struct Process {
@@ -100,6 +103,10 @@ pub struct Process {
     pub lanes: BTreeMap<TransportId, Lane>,
     /// Rows that the engine was told of and has not confirmed.
     pub rows: BTreeMap<RowId, TransportId>,
+    /// Whose result they are.
+    pub jobs: BTreeMap<RowId, JobId>,
+    /// Rows that were confirmed in this life, and wait for their receipt.
+    pub awaited: BTreeSet<RowId>,
     pub inferred_ids: BTreeSet<JobId>,
     /// Whose jobs were accepted or recovered in this life.
     pub askers: BTreeMap<JobId, u64>,
@@ -114,8 +121,8 @@ pub struct Process {
     pub tally: Tally,
     /// How often each row was forbidden.
     pub forbidden: BTreeMap<RowId, u32>,
-    /// The row that the present step has to confirm, to bury, or to call stale.
-    pub must_confirm: Option<RowId>,
+    /// The rows that the present step has to confirm, the one to bury, or to call stale.
+    pub must_confirm: BTreeSet<RowId>,
     pub must_bury: Option<RowId>,
     pub must_call_stale: Option<RowId>,
 }
@@ -128,6 +135,8 @@ impl Process {
             forgotten: 0,
             lanes: BTreeMap::new(),
             rows: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            awaited: BTreeSet::new(),
             inferred_ids: BTreeSet::new(),
             askers: BTreeMap::new(),
             inferring: vec![0; plan.models.len()],
@@ -137,7 +146,7 @@ impl Process {
             newcomer: 0,
             tally: Tally::default(),
             forbidden: BTreeMap::new(),
-            must_confirm: None,
+            must_confirm: BTreeSet::new(),
             must_bury: None,
             must_call_stale: None,
         }
@@ -234,16 +243,27 @@ impl Process {
 
     fn hears_of_the_way_out(&mut self, input: &Input, coverage: &mut Coverage) {
         match input {
-            Input::LinkUp { transport, epoch, terms: LinkTerms { patience, .. } } => {
-                let lane = Lane { epoch: Some(*epoch), patience: *patience, ..Lane::default() };
+            Input::LinkUp { transport, epoch, terms: LinkTerms { patience, receipts } } => {
+                let (patience, receipts) = (*patience, *receipts);
+                let before = self.lanes.remove(transport).unwrap_or_default();
+                // Which of them a new broker remembers to have taken, nobody knows.
+                let resting = if receipts { BTreeSet::new() } else { before.resting };
+                let lane = Lane { epoch: Some(*epoch), patience, receipts, resting, ..Lane::default() };
                 self.lanes.insert(*transport, lane);
             }
             Input::LinkDown { transport } => {
-                self.lanes.insert(*transport, Lane::default());
+                let resting = self.lanes.remove(transport).unwrap_or_default().resting;
+                self.lanes.insert(*transport, Lane { resting, ..Lane::default() });
             }
             Input::Confirmed { transport, row, epoch } => {
                 if self.takes(*transport, *row, *epoch) {
-                    self.must_confirm = Some(*row);
+                    let lane = self.lanes.get_mut(transport).unwrap();
+                    if lane.receipts && self.jobs.contains_key(row) {
+                        lane.resting.insert(*row);
+                        self.awaited.insert(*row);
+                    } else {
+                        self.must_confirm.insert(*row);
+                    }
                 } else {
                     self.must_call_stale = Some(*row);
                     let same = self.lanes[transport].epoch == Some(*epoch);
@@ -252,7 +272,7 @@ impl Process {
             }
             Input::Undeliverable { transport, row, epoch } => {
                 if self.takes(*transport, *row, *epoch) {
-                    self.must_confirm = Some(*row);
+                    self.must_confirm.insert(*row);
                     self.tally.undeliverable += 1;
                     coverage.hit(Seen::Undeliverable);
                 }
@@ -263,6 +283,7 @@ impl Process {
                 }
                 coverage.hit(if *refusal == Refusal::Busy { Seen::Rejected } else { Seen::Forbidden });
                 if *refusal == Refusal::Forbidden {
+                    self.lanes.get_mut(transport).unwrap().resting.insert(*row);
                     let times = self.forbidden.entry(*row).or_default();
                     *times += 1;
                     if *times == limits::UNAUTHORISED_TRIES {
@@ -272,12 +293,44 @@ impl Process {
                     }
                 }
             }
+            Input::Receipt { transport, job } => {
+                let lane = &self.lanes[transport];
+                let here = |row: &RowId| self.awaited.contains(row) || lane.handed.contains_key(row);
+                let of_job = self.jobs.iter().filter(|(_, of)| *of == job).map(|(row, _)| *row);
+                self.must_confirm.extend(of_job.filter(here));
+                if self.must_confirm.iter().any(|row| lane.handed.contains_key(row)) {
+                    coverage.hit(Seen::ReceiptBeforeConfirm);
+                }
+                let lane = self.lanes.get_mut(transport).unwrap();
+                lane.handed.retain(|row, _| !self.must_confirm.contains(row));
+            }
+            Input::Evicted { rows } => {
+                self.tally.evicted += rows.len() as u64;
+                for row in rows {
+                    for lane in self.lanes.values_mut() {
+                        if lane.handed.remove(row).is_some() {
+                            coverage.hit(Seen::EvictedOnItsWay);
+                        }
+                    }
+                    self.forget_row(*row);
+                }
+            }
             _ => unreachable!("{input:?} is not of the way out"),
         }
     }
 
     fn learn_rows(&mut self, rows: &[OutboxRow]) {
         self.rows.extend(rows.iter().map(|row| (row.row, row.transport)));
+        self.jobs.extend(rows.iter().filter_map(|row| Some((row.row, row.job.clone()?))));
+    }
+
+    pub fn forget_row(&mut self, row: RowId) {
+        self.rows.remove(&row);
+        self.jobs.remove(&row);
+        self.awaited.remove(&row);
+        for lane in self.lanes.values_mut() {
+            lane.resting.remove(&row);
+        }
     }
 
     /// I3: was this row handed over on this very connection, and is that the present one?
@@ -308,11 +361,15 @@ impl Process {
         assert!(tally.balances(), "I5: {tally:?} does not balance");
         assert_eq!(tally, self.tally, "I5: the engine's counters (left) are not what happened");
         assert_eq!(self.engine.outbox_rows(), self.rows.len(), "rows in the engine's outbox");
-        assert_eq!(self.must_confirm, None, "a confirmed row stays in the outbox");
+        assert!(self.must_confirm.is_empty(), "confirmed rows stay in the outbox: {:?}", self.must_confirm);
         assert_eq!(self.must_bury, None, "a row was forbidden often enough, and stays in the outbox");
         assert_eq!(self.must_call_stale, None, "a stale confirmation went unnoticed");
-        let undeliverable = |transport| self.lanes.get(transport).is_none_or(|lane: &Lane| lane.epoch.is_none());
-        let idle = self.keys.len() == self.forgotten && self.rows.values().all(undeliverable);
+        // A receipt may take for ever; nobody waits for that.
+        let undeliverable = |(row, transport): (&RowId, &TransportId)| {
+            let lane: Option<&Lane> = self.lanes.get(transport);
+            lane.is_none_or(|lane| lane.epoch.is_none() || (lane.receipts && lane.resting.contains(row)))
+        };
+        let idle = self.keys.len() == self.forgotten && self.rows.iter().all(undeliverable);
         assert_eq!(self.engine.idle(), idle, "idle() is not whether something is still to be done here");
         if let Some(at) = self.engine.next_deadline() {
             assert!(at > now, "next_deadline() {at:?} is not after {now:?}: a busy loop");

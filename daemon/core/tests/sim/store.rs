@@ -91,16 +91,19 @@ pub struct Store {
     kept: VecDeque<JobId>,
     keep: usize,
     dead_letters: Option<TransportId>,
+    most_rows: Option<usize>,
     next_row: u64,
     next_value: u64,
     /// History, for the checks: every id that was ever accepted, with its content and its reply's address …
     pub accepted: BTreeMap<JobId, (Digest, Address)>,
     /// … and every arrival whose refusal is durable.
     pub refused: BTreeSet<Key>,
+    /// Rows that had to go for newer ones.
+    pub evicted: BTreeSet<RowId>,
 }
 
 impl Store {
-    pub fn new(keep: usize, dead_letters: Option<TransportId>) -> Self {
+    pub fn new(keep: usize, dead_letters: Option<TransportId>, most_rows: Option<usize>) -> Self {
         Self {
             jobs: BTreeMap::new(),
             rows: BTreeMap::new(),
@@ -109,10 +112,12 @@ impl Store {
             kept: VecDeque::new(),
             keep,
             dead_letters,
+            most_rows,
             next_row: 0,
             next_value: 0,
             accepted: BTreeMap::new(),
             refused: BTreeSet::new(),
+            evicted: BTreeSet::new(),
         }
     }
 
@@ -146,10 +151,21 @@ impl Store {
                 Some(Input::Repeated { key, rows: vec![self.add_row(row, Some(spec.id.clone()))] })
             }
             Op::Confirm { row } => {
-                assert!(self.rows.remove(&row).is_some(), "{row:?} is confirmed, and not there");
+                let was_there = self.rows.remove(&row).is_some();
+                assert!(was_there || self.evicted.contains(&row), "{row:?} is confirmed, and not there");
                 None
             }
         }
+    }
+
+    /// Makes room: the oldest rows go. Those of callers do not count: their reader waits, and takes them at once.
+    pub fn evict(&mut self) -> Vec<(RowId, Option<JobId>)> {
+        let Some(most) = self.most_rows else { return Vec::new() };
+        let topics: Vec<RowId> =
+            self.rows.iter().filter(|(_, (row, _))| matches!(row.to, Address::Topic(_))).map(|(id, _)| *id).collect();
+        let oldest = &topics[..topics.len().saturating_sub(most)];
+        self.evicted.extend(oldest);
+        oldest.iter().filter_map(|row| Some((*row, self.rows.remove(row)?.1))).collect()
     }
 
     /// Result rows and job-done in one step (I2).

@@ -67,10 +67,12 @@ pub struct World<'a> {
     /// `None` between a crash and the next start.
     pub process: Option<Process>,
     next_key: u64,
+    /// When the last report of the store is heard.
+    reported_at: Moment,
     /// Rows whose confirmation the store lost: they may stay, and be sent again after a crash.
     pub confirms_lost: Vec<RowId>,
-    /// Jobs whose result was given up: their reader forbade it.
-    pub buried: BTreeSet<JobId>,
+    /// Jobs whose result was given up: their reader forbade it, or the store had no room.
+    pub given_up: BTreeSet<JobId>,
     /// At the end: further jobs in a perfect world, slowly inferred.
     pub probing: bool,
     pub coverage: &'a mut Coverage,
@@ -88,13 +90,14 @@ impl<'a> World<'a> {
             now: Moment::ZERO,
             events: BTreeMap::new(),
             scheduled: 0,
-            store: Store::new(plan.kept, dead_letters),
+            store: Store::new(plan.kept, dead_letters, plan.most_rows),
             broker: Broker::new(),
             readers: Readers::default(),
             process: None,
             next_key: 0,
+            reported_at: Moment::ZERO,
             confirms_lost: Vec::new(),
-            buried: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             probing: false,
             coverage,
             trace,
@@ -295,7 +298,7 @@ impl<'a> World<'a> {
         if spec.model.is_none() || done.digest != spec.digest || process.is_open(&spec.id) {
             return None;
         }
-        let on_its_way = process.rows.keys().any(|row| self.store.rows[row].1.as_ref() == Some(&spec.id));
+        let on_its_way = process.jobs.values().any(|job| *job == spec.id);
         let first = process.askers.get(&spec.id).copied();
         Some(!on_its_way || matches!(to, Address::Caller(..)) || first != Some(to.asker()))
     }
@@ -314,9 +317,33 @@ impl<'a> World<'a> {
                 (None, Op::Confirm { row }) => self.confirms_lost.push(row),
                 (None, op) => unreachable!("{op:?} has a key"),
             }
-        } else if let Some(report) = self.store.commit(op) {
+            return;
+        }
+        let accepts = matches!(op, Op::Accept { .. });
+        if let Some(report) = self.store.commit(op) {
+            self.reported_at = self.reported_at.max(self.now + report_after);
             self.hears_after(report_after, report);
         }
+        // Room is made for jobs, not for results.
+        let evicted = if accepts { self.store.evict() } else { Vec::new() };
+        if !evicted.is_empty() {
+            self.coverage.hit(Seen::RowEvicted);
+            self.given_up.extend(evicted.iter().filter_map(|(_, job)| job.clone()));
+            let rows = evicted.into_iter().map(|(row, _)| row).collect();
+            // Nobody hears that a row is gone before he hears of the row.
+            let after_all = self.reported_at + Span::from_micros(1);
+            self.at(after_all, Event::Inside(Inside::Hear(Input::Evicted { rows })));
+        }
+    }
+
+    /// The consumer says that it has this job's result.
+    fn receipt(&mut self, transport: TransportId, job: Option<JobId>) {
+        let Some(job) = job.filter(|_| self.plan.receipts) else { return };
+        if self.mishap(self.plan.forgets) {
+            return self.coverage.hit(Seen::ReceiptLost);
+        }
+        let delay = self.moment(20);
+        self.hears_after(delay, Input::Receipt { transport, job });
     }
 
     /// Confirmations of a broken connection are mostly lost with it; some were in the inbox already.
@@ -326,6 +353,10 @@ impl<'a> World<'a> {
             if !current && self.chance(0.5) {
                 return self.coverage.hit(Seen::ConfirmLost);
             }
+        }
+        if let Input::Receipt { job, .. } = &input {
+            let waits = self.process().jobs.values().any(|known| known == job);
+            self.coverage.hit(if waits { Seen::ReceiptHeard } else { Seen::ReceiptForNothing });
         }
         self.tell(input);
     }
@@ -341,7 +372,12 @@ impl<'a> World<'a> {
                 if !self.broker.is_current(epoch) && self.chance(0.5) {
                     return;
                 }
-                self.readers.read(job.as_ref(), true);
+                if self.plan.receipts && job.is_some() && self.mishap(self.plan.forgets) {
+                    self.coverage.hit(Seen::ForgottenByBroker);
+                } else {
+                    self.readers.read(job.as_ref(), true);
+                    self.receipt(transport, job);
+                }
                 if self.mishap(self.plan.withholds) {
                     return self.coverage.hit(Seen::ConfirmWithheld);
                 }
