@@ -29,6 +29,8 @@ mod plan;
 mod process;
 #[path = "sim/store.rs"]
 mod store;
+#[path = "sim/way_out.rs"]
+mod way_out;
 #[path = "sim/world.rs"]
 mod world;
 

@@ -7,19 +7,20 @@ use std::{
 };
 
 use picket_core::{
-    Input, LinkTerms, OutboxRow, Outcome, Refusal,
+    Input, Outcome,
     engine::{Engine, WhenFull},
     escalation::decide::Observation,
-    job::{AckTicket, Epoch, Failure, JobId, Key, ProviderId, RowId, TransportId},
+    job::{AckTicket, Failure, JobId, Key, ProviderId, RowId, TransportId},
     limits,
     tally::Tally,
-    time::{Moment, Span},
+    time::Moment,
 };
 
 use super::{
     coverage::{Coverage, Seen},
     plan::{Plan, Spec},
     store::Address,
+    way_out::Lane,
 };
 
 /// What the inference threads said of a job.
@@ -81,19 +82,6 @@ impl Known {
     fn waits(&self) -> bool {
         self.admitted && !self.inferred && self.outcome.is_none() && !self.forgotten
     }
-}
-
-/// A transport as the engine was told of it.
-#[derive(Debug, Default)]
-pub struct Lane {
-    pub epoch: Option<Epoch>,
-    /// And when.
-    pub handed: BTreeMap<RowId, Moment>,
-    pub patience: Option<Span>,
-    pub reset: bool,
-    pub receipts: bool,
-    /// Rows that rest: until a receipt comes, or because they were forbidden. Later ones pass them.
-    pub resting: BTreeSet<RowId>,
 }
 
 pub struct Process {
@@ -239,104 +227,6 @@ impl Process {
             Input::Tick => {}
             _ => self.hears_of_the_way_out(input, coverage),
         }
-    }
-
-    fn hears_of_the_way_out(&mut self, input: &Input, coverage: &mut Coverage) {
-        match input {
-            Input::LinkUp { transport, epoch, terms: LinkTerms { patience, receipts } } => {
-                let (patience, receipts) = (*patience, *receipts);
-                let before = self.lanes.remove(transport).unwrap_or_default();
-                // Which of them a new broker remembers to have taken, nobody knows.
-                let resting = if receipts { BTreeSet::new() } else { before.resting };
-                let lane = Lane { epoch: Some(*epoch), patience, receipts, resting, ..Lane::default() };
-                self.lanes.insert(*transport, lane);
-            }
-            Input::LinkDown { transport } => {
-                let resting = self.lanes.remove(transport).unwrap_or_default().resting;
-                self.lanes.insert(*transport, Lane { resting, ..Lane::default() });
-            }
-            Input::Confirmed { transport, row, epoch } => {
-                if self.takes(*transport, *row, *epoch) {
-                    let lane = self.lanes.get_mut(transport).unwrap();
-                    if lane.receipts && self.jobs.contains_key(row) {
-                        lane.resting.insert(*row);
-                        self.awaited.insert(*row);
-                    } else {
-                        self.must_confirm.insert(*row);
-                    }
-                } else {
-                    self.must_call_stale = Some(*row);
-                    let same = self.lanes[transport].epoch == Some(*epoch);
-                    coverage.hit(if same { Seen::SecondConfirm } else { Seen::StaleConfirm });
-                }
-            }
-            Input::Undeliverable { transport, row, epoch } => {
-                if self.takes(*transport, *row, *epoch) {
-                    self.must_confirm.insert(*row);
-                    self.tally.undeliverable += 1;
-                    coverage.hit(Seen::Undeliverable);
-                }
-            }
-            Input::Rejected { transport, row, epoch, refusal } => {
-                if !self.takes(*transport, *row, *epoch) {
-                    return;
-                }
-                coverage.hit(if *refusal == Refusal::Busy { Seen::Rejected } else { Seen::Forbidden });
-                if *refusal == Refusal::Forbidden {
-                    self.lanes.get_mut(transport).unwrap().resting.insert(*row);
-                    let times = self.forbidden.entry(*row).or_default();
-                    *times += 1;
-                    if *times == limits::UNAUTHORISED_TRIES {
-                        self.must_bury = Some(*row);
-                        self.tally.buried += 1;
-                        coverage.hit(Seen::Buried);
-                    }
-                }
-            }
-            Input::Receipt { transport, job } => {
-                let lane = &self.lanes[transport];
-                let here = |row: &RowId| self.awaited.contains(row) || lane.handed.contains_key(row);
-                let of_job = self.jobs.iter().filter(|(_, of)| *of == job).map(|(row, _)| *row);
-                self.must_confirm.extend(of_job.filter(here));
-                if self.must_confirm.iter().any(|row| lane.handed.contains_key(row)) {
-                    coverage.hit(Seen::ReceiptBeforeConfirm);
-                }
-                let lane = self.lanes.get_mut(transport).unwrap();
-                lane.handed.retain(|row, _| !self.must_confirm.contains(row));
-            }
-            Input::Evicted { rows } => {
-                self.tally.evicted += rows.len() as u64;
-                for row in rows {
-                    for lane in self.lanes.values_mut() {
-                        if lane.handed.remove(row).is_some() {
-                            coverage.hit(Seen::EvictedOnItsWay);
-                        }
-                    }
-                    self.forget_row(*row);
-                }
-            }
-            _ => unreachable!("{input:?} is not of the way out"),
-        }
-    }
-
-    fn learn_rows(&mut self, rows: &[OutboxRow]) {
-        self.rows.extend(rows.iter().map(|row| (row.row, row.transport)));
-        self.jobs.extend(rows.iter().filter_map(|row| Some((row.row, row.job.clone()?))));
-    }
-
-    pub fn forget_row(&mut self, row: RowId) {
-        self.rows.remove(&row);
-        self.jobs.remove(&row);
-        self.awaited.remove(&row);
-        for lane in self.lanes.values_mut() {
-            lane.resting.remove(&row);
-        }
-    }
-
-    /// I3: was this row handed over on this very connection, and is that the present one?
-    fn takes(&mut self, transport: TransportId, row: RowId, epoch: Epoch) -> bool {
-        let lane = self.lanes.entry(transport).or_default();
-        lane.epoch == Some(epoch) && lane.handed.remove(&row).is_some()
     }
 
     fn ended(&mut self, key: Key) {
