@@ -144,7 +144,9 @@ impl Scene {
         }
         let over = Instant::now();
         if matches!(fault, Fault::BrokerRestarted | Fault::BrokerAway) {
+            let connections = self.said(&["mqtt connected"]);
             self.broker.run();
+            self.noticed(&["mqtt connected"], connections).await;
             // The client lost its session as well, and a job before the daemon is back would have no subscriber.
             self.client = Client::connect(self.broker.port, &[STATE]).await;
             self.client.wait_online("press-4").await;

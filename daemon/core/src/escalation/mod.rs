@@ -1,4 +1,7 @@
 //! When the local answer is not enough.
 
 pub mod breaker;
+pub mod calibration;
+pub mod certificate;
 pub mod decide;
+pub mod score;
