@@ -262,7 +262,10 @@ mod tests {
             }
             // Five standard deviations of the count above what is allowed.
             let allowed = 0.05 * f64::from(DRAWS);
-            assert!(f64::from(broken) < allowed + 5.0 * (allowed * 0.95).sqrt(), "n {n}, alpha {alpha}: {broken} of {DRAWS}");
+            assert!(
+                f64::from(broken) < allowed + 5.0 * (allowed * 0.95).sqrt(),
+                "n {n}, alpha {alpha}: {broken} of {DRAWS}"
+            );
             assert!(broken > 0, "n {n}, alpha {alpha}: so cautious that it is useless");
         }
     }

@@ -127,12 +127,9 @@ impl From<&ScoreRule> for ScoreSection {
             ScoreRule::Softmax { temperature } => {
                 Self { kind: "softmax".to_owned(), temperature: *temperature, b: None, pnorm: None }
             }
-            ScoreRule::Logistic { temperature, weights, pnorm } => Self {
-                kind: "logistic4".to_owned(),
-                temperature: *temperature,
-                b: Some(*weights),
-                pnorm: Some(*pnorm),
-            },
+            ScoreRule::Logistic { temperature, weights, pnorm } => {
+                Self { kind: "logistic4".to_owned(), temperature: *temperature, b: Some(*weights), pnorm: Some(*pnorm) }
+            }
         }
     }
 }
