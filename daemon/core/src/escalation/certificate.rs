@@ -144,7 +144,9 @@ mod tests {
     /// The table of escalation.md 2.2, computed there with SciPy.
     #[test]
     fn so_many_wrong_cases_are_allowed() {
-        let table: [(u64, [Option<u64>; 4], [Option<u64>; 4]); 6] = [
+        // By α: 0.5, 1, 2, 5 %.
+        type Row = [Option<u64>; 4];
+        let table: [(u64, Row, Row); 6] = [
             (150, [None, None, Some(0), Some(2)], [None; 4]),
             (300, [None, Some(0), Some(1), Some(8)], [None, None, Some(0), Some(6)]),
             (500, [None, Some(1), Some(4), Some(16)], [None, Some(0), Some(3), Some(13)]),
