@@ -85,7 +85,7 @@ const RESULT_BYTES: usize = 1_024;
 /// Classes that `top` lists.
 const TOP: usize = 3;
 
-/// The fields of protocol.md 3. Those of the certificate are null until there is one.
+/// The numbers that led to the decision. Those of the certificate are null where none is in force.
 #[derive(Serialize)]
 struct EvidenceDocument<'a> {
     s: Option<f32>,
@@ -93,10 +93,12 @@ struct EvidenceDocument<'a> {
     p_wrong: Option<f32>,
     price: f32,
     cost: f32,
-    calibration: Option<&'static str>,
-    n: Option<u32>,
-    alpha: Option<f32>,
-    delta: Option<f32>,
+    /// Digest of the calibration file.
+    calibration: Option<&'a str>,
+    /// Labelled cases behind the certificate.
+    n: Option<u64>,
+    alpha: Option<f64>,
+    delta: Option<f64>,
     /// What the local model would have answered, when somebody else did.
     #[serde(skip_serializing_if = "Option::is_none")]
     local: Option<AnswerDocument<'a>>,
@@ -150,10 +152,10 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
             p_wrong: evidence.p_wrong,
             price: 0.0,
             cost: 0.0,
-            calibration: None,
-            n: None,
-            alpha: None,
-            delta: None,
+            calibration: facts.served.bundle.calibration.state.certified().map(|certified| &*certified.digest),
+            n: evidence.promise.map(|promise| promise.cases),
+            alpha: evidence.promise.map(|promise| promise.alpha),
+            delta: evidence.promise.map(|promise| promise.delta),
             local: by_other.then(|| local_answer(facts, 0)),
         },
         timing_ms: TimingDocument {
@@ -201,10 +203,10 @@ fn answer_document<'a>(answer: &Answer, facts: &'a Facts<'_>) -> AnswerDocument<
 
 fn local_answer<'a>(facts: &'a Facts<'_>, top: usize) -> AnswerDocument<'a> {
     let bundle = &facts.served.bundle;
-    let best = facts.scores.and_then(|scores| top_probability(scores, bundle.temperature).zip(Some(scores)));
+    let temperature = bundle.scale();
+    let best = facts.scores.and_then(|scores| top_probability(scores, temperature).zip(Some(scores)));
     let Some(((index, confidence), scores)) = best else { return AnswerDocument::default() };
-    let mut ranked: Vec<(f32, &String)> =
-        softmax(scores, bundle.temperature).into_iter().zip(&*bundle.labels).collect();
+    let mut ranked: Vec<(f32, &String)> = softmax(scores, temperature).into_iter().zip(&*bundle.labels).collect();
     let top = top.min(ranked.len());
     if top > 0 && top < ranked.len() {
         // Of a thousand classes only the first few are worth sorting.
@@ -238,6 +240,9 @@ fn parameters(answer: &Answer, facts: &Facts<'_>) -> Map<String, Value> {
         ("proven", json!(facts.served.proven)),
         ("s", number(evidence.s)),
         ("lambda", number(evidence.lambda)),
+        ("alpha", json!(evidence.promise.map(|promise| promise.alpha))),
+        ("delta", json!(evidence.promise.map(|promise| promise.delta))),
+        ("n", json!(evidence.promise.map(|promise| promise.cases))),
         ("total_ms", json!(millis(answer.timing.total))),
     ];
     let known = fields.into_iter().filter(|(_, value)| !value.is_null());

@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use picket_core::{
     Input, ProviderFault,
+    escalation::money::Money,
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, TransportId},
     time::{Moment, Span},
 };
@@ -305,6 +306,10 @@ pub struct Upstream {
     pub outputs: Vec<Tensor>,
     /// Model name and version as the provider states them.
     pub model: String,
+    /// What it cost, as the provider's usage says; `None`: what it may cost at most.
+    pub cost: Option<Money>,
+    /// Bytes of the request's body.
+    pub sent: u64,
 }
 
 pub type Asking = Pin<Box<dyn Future<Output = Result<Upstream, (ProviderFault, String)>> + Send>>;

@@ -20,7 +20,7 @@ use picket::{
 use picket_core::{
     ProviderFault,
     engine::{Engine, ModelRules, ProviderRules, WhenFull},
-    escalation::decide::Policy,
+    escalation::{calibration::State, decide::Policy},
     job::{JobId, ModelId, Privacy, ProviderId, TransportId},
     limits,
     time::Span,
@@ -73,7 +73,8 @@ async fn start(setup: Setup) -> Running {
         Pool::start(ModelId(0), &served, 1, &inbox, &(Arc::new(NoAttempts) as _), Duration::from_secs(60)).unwrap();
     let providers: Vec<ProviderId> = setup.provider.iter().map(|_| ProviderId(0)).collect();
     // Every answer is doubtful where there is a provider.
-    let policy = Policy { temperature: 1.0, threshold: Some(1.1), providers: providers.clone() };
+    let policy =
+        Policy { temperature: 1.0, calibration: State::Missing, threshold: Some(1.1), providers: providers.clone() };
     let rules =
         ModelRules { workers: 1, queue: setup.queue, when_full: setup.when_full, deadline: setup.deadline, policy };
     let clock = Clock::start();
@@ -250,7 +251,10 @@ async fn a_silent_provider_costs_no_more_than_the_deadline() {
 async fn a_provider_helps_where_the_local_output_is_unusable() {
     let provider = Told(|question| {
         assert_eq!((question.inputs[0].kind().as_str(), question.labels.len()), ("1x64 FP32", 10));
-        Box::pin(async { Ok(Upstream { index: 7, confidence: Some(0.9), outputs: vec![], model: "big/1".to_owned() }) })
+        Box::pin(async {
+            let model = "big/1".to_owned();
+            Ok(Upstream { index: 7, confidence: Some(0.9), outputs: vec![], model, cost: None, sent: 64 })
+        })
     });
     let script = |_| vec![f32::NAN; 10];
     let backend: Option<Box<dyn Backend>> = Some(Box::new(Scripted(script)));

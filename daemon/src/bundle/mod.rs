@@ -3,6 +3,7 @@
 //! Reading verifies: the model's digest, every length and name that the manifest states. What needs the model itself
 //! (its own signature, the golden vectors) is checked where it is loaded.
 
+pub mod calibration;
 mod check;
 mod files;
 pub mod golden;
@@ -16,7 +17,11 @@ mod tests;
 use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
-use picket_core::limits;
+use picket_core::{
+    escalation::{calibration::State, decide::Policy},
+    job::ProviderId,
+    limits,
+};
 
 use self::files::Folder;
 pub use self::{
@@ -56,6 +61,8 @@ pub struct Bundle {
     pub sha256: String,
     /// Empty only for a bare `.onnx` file.
     pub golden: Vec<Golden>,
+    /// What may be promised of its answers.
+    pub calibration: calibration::Found,
     /// Sentences for the operator.
     pub warnings: Vec<String>,
 }
@@ -90,7 +97,7 @@ impl Bundle {
     /// # Errors
     /// `bundle/unreadable`, `bundle/too-large`, `bundle/path-escape`, `bundle/syntax`, `bundle/unknown-key`,
     /// `bundle/unsupported-step`, `bundle/not-yet`, `bundle/no-card`, `bundle/no-golden`, `bundle/invalid`,
-    /// `bundle/bad-golden` or `model/hash-mismatch`.
+    /// `bundle/bad-golden`, `bundle/bad-calibration` or `model/hash-mismatch`.
     pub fn read(path: &Path) -> Result<Self, BundleError> {
         if is_bare_model(path) && path.is_file() {
             return Self::read_bare(path);
@@ -110,7 +117,7 @@ impl Bundle {
         }
         let golden = golden::read_all(&folder, &manifest, &declared)?;
         let raw = manifest.raw;
-        Ok(Self {
+        let mut bundle = Self {
             name: raw.name.into_inner(),
             version: raw.version.to_string(),
             task: declared.task,
@@ -125,8 +132,32 @@ impl Bundle {
             model,
             sha256,
             golden,
+            calibration: calibration::Found::default(),
             warnings: Vec::new(),
-        })
+        };
+        bundle.calibration = calibration::read(&folder, &bundle)?;
+        if bundle.calibration.state == State::Mismatch {
+            bundle.warnings.push(format!(
+                "{} is of another model, or of other steps around it: nothing is certified; run `picket calibrate` again",
+                folder.show(calibration::FILE)
+            ));
+        }
+        Ok(bundle)
+    }
+
+    /// Softmax temperature of the confidences in its answers: the certificate's, where one is in force.
+    pub fn scale(&self) -> f32 {
+        self.calibration.state.certified().map_or(self.temperature, |certified| certified.score.temperature())
+    }
+
+    /// How its doubtful answers are treated, with these providers to ask.
+    pub fn policy(&self, providers: Vec<ProviderId>) -> Policy {
+        Policy {
+            temperature: self.temperature,
+            threshold: self.threshold,
+            calibration: self.calibration.state.clone(),
+            providers,
+        }
     }
 
     /// A bare model works, but nothing says what it is for and nothing proves it.
@@ -152,6 +183,7 @@ impl Bundle {
             sha256: files::sha256(&model),
             model,
             golden: Vec::new(),
+            calibration: calibration::Found::default(),
             warnings: vec![warning],
         })
     }

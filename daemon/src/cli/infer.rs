@@ -6,7 +6,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use picket_core::{
     Answer, Source, Timing,
-    escalation::decide::{self, Observation, Policy, Verdict},
+    escalation::decide::{self, Observation, Verdict},
     job::{Failure, JobId, Privacy},
     time::Span,
 };
@@ -76,8 +76,7 @@ fn id_of(path: &Path) -> JobId {
 fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId) -> Result<Bytes, Failure> {
     let (result, prepare, infer) = served.infer(runner, content);
     let inferred = result?;
-    let policy =
-        Policy { temperature: served.bundle.temperature, threshold: served.bundle.threshold, providers: Vec::new() };
+    let policy = served.bundle.policy(Vec::new());
     let decision = decide::decide(&inferred.observation, &policy, Privacy::Never, &[], Span::ZERO, Span::ZERO, 0);
     let reason = match decision.verdict {
         Verdict::AnswerLocal(reason) => reason,

@@ -4,7 +4,8 @@ mod oip;
 
 use std::sync::Arc;
 
-use picket_core::time::Span;
+use picket_core::{escalation::money::Money, time::Span};
+use toml::Spanned;
 
 use crate::{
     config::{ConfigError, Section},
@@ -30,6 +31,8 @@ pub struct ProviderSetup {
     pub name: Arc<str>,
     /// Patience of one request.
     pub timeout: Span,
+    /// What one call costs at most; so much is put aside before it is made.
+    pub cost: Money,
     pub provider: Arc<dyn Provider>,
 }
 
@@ -37,4 +40,14 @@ pub struct ProviderSetup {
 pub fn use_ring() {
     // An error says that it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// A price in units of money; none is free.
+///
+/// # Errors
+/// It is negative, or no number.
+fn price(section: &Section<'_>, given: Option<&Spanned<f64>>) -> Result<Money, ConfigError> {
+    let Some(given) = given else { return Ok(Money::ZERO) };
+    let price = Money::from_units(*given.get_ref());
+    price.ok_or_else(|| section.error(Some(given.span()), "a price is a number of at least 0, in units of money"))
 }

@@ -38,7 +38,7 @@ struct Raw {
     cost: Cost,
 }
 
-/// What a call costs. Only zero until there are budgets: a price that nobody counts would be a false promise.
+/// What a call costs.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cost {
@@ -58,9 +58,7 @@ impl ProviderKind for Oip {
 
     fn configure(&self, section: Section<'_>) -> Result<ProviderSetup, ConfigError> {
         let raw: Raw = section.clone().parse()?;
-        if let Some(call) = raw.cost.call.filter(|call| *call.get_ref() != 0.0) {
-            return Err(section.error(Some(call.span()), "budgets are not there yet: `cost.call` can only be 0.0"));
-        }
+        let cost = super::price(&section, raw.cost.call.as_ref())?;
         let url =
             endpoint(raw.url.get_ref(), raw.model.get_ref()).map_err(|why| section.error(Some(raw.url.span()), why))?;
         let timeout_ms = match raw.timeout_ms {
@@ -85,7 +83,7 @@ impl ProviderKind for Oip {
             section.error(Some(raw.url.span()), format!("cannot make an HTTP client for {url}: {}", chain(&why)))
         })?;
         let upstream = Arc::new(Call { client, url, token });
-        Ok(ProviderSetup { name: raw.name.into(), timeout, provider: Arc::new(OipProvider(upstream)) })
+        Ok(ProviderSetup { name: raw.name.into(), timeout, cost, provider: Arc::new(OipProvider(upstream)) })
     }
 }
 
@@ -159,6 +157,7 @@ impl Call {
         // Another Picket then gives up when we do.
         parameters.insert("deadline-ms".to_owned(), (question.timeout.as_micros() / 1000).max(1).into());
         let (body, json_len) = oip::encode_request(question.id.as_str(), parameters, &question.inputs);
+        let sent = body.len() as u64;
         let mut request = self
             .client
             .post(self.url.clone())
@@ -185,7 +184,8 @@ impl Call {
             }
         };
         let response = oip::decode_response(&body[..split], &body.slice(split..)).map_err(bad)?;
-        judge(response, &question.labels)
+        let upstream = judge(response, &question.labels)?;
+        Ok(Upstream { sent, ..upstream })
     }
 }
 
@@ -221,7 +221,7 @@ fn judge(response: Response, labels: &[String]) -> Result<Upstream, Fault> {
             (index, Some(confidence))
         }
     };
-    Ok(Upstream { index, confidence, outputs: response.outputs, model })
+    Ok(Upstream { index, confidence, outputs: response.outputs, model, cost: None, sent: 0 })
 }
 
 /// The first of the highest scores, and its probability: the score itself when the scores are probabilities already,

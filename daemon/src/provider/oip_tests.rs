@@ -207,7 +207,7 @@ fn a_section_is_checked() {
         ("http://x?y=1", "", "http://"),
         ("http://x", "timeout_ms = 0", "timeout_ms"),
         ("http://x", "timeout_ms = -1", "invalid value"),
-        ("http://x", "cost = { call = 0.01 }", "budgets are not there yet"),
+        ("http://x", "cost = { call = -0.01 }", "a price is a number of at least 0"),
         ("http://x", "cost = { token = 0.0 }", "unknown key"),
         ("http://x", "token_file = \"/nowhere/token\"", "/nowhere/token"),
         ("http://x", "modell = \"y\"", "`model`"),

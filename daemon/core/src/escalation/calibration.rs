@@ -261,7 +261,7 @@ impl Calibration {
 pub struct Certified {
     pub score: ScoreRule,
     /// By predicted class.
-    lambdas: Vec<f32>,
+    pub lambdas: Vec<f32>,
     pub cases: u64,
     pub promise: Promise,
     /// Of the calibration file.
@@ -284,6 +284,16 @@ pub enum State {
     /// It was made for another model, or for other steps around it.
     Mismatch,
     Valid(Arc<Certified>),
+}
+
+impl State {
+    /// The certificate in force.
+    pub fn certified(&self) -> Option<&Certified> {
+        match self {
+            Self::Valid(certified) => Some(certified),
+            Self::Missing | Self::Mismatch => None,
+        }
+    }
 }
 
 fn share_at(cases: &[Case], lambda: f32) -> f64 {
@@ -316,3 +326,7 @@ fn in_so_many(share: f64) -> (u64, u64) {
     }
     ((share * 1e6).ceil() as u64, 1_000_000)
 }
+
+#[cfg(test)]
+#[path = "calibration_tests.rs"]
+mod tests;

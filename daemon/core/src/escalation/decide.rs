@@ -1,52 +1,18 @@
 //! Is the local answer good enough, and if not, what now?
 //!
-//! The rule here is the first one: temperature-scaled softmax against the bundle's threshold. It promises nothing, so it
-//! never says `certified`. A certified rule replaces the body of [`decide`]; its callers stay as they are.
+//! With a certificate in force (see [`super::certificate`]) an answer whose score reaches its λ is certified and stays here,
+//! without a call. A model without one falls back to the bundle's threshold, which promises nothing.
 
+pub use super::reason::Reason;
+use super::{
+    calibration::State,
+    score::{Rated, ScoreRule},
+};
 use crate::{
     job::{Privacy, ProviderId},
     limits,
     time::Span,
 };
-
-/// Why an answer is what it is; one code in every result, one counter in the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// Local answer without a certificate: the model has no calibration (or nothing to escalate to).
-    LocalUncertifiedNoCalibration,
-    /// Local answer although doubtful: no provider could be reached.
-    LocalUncertifiedLink,
-    /// Local answer although doubtful: the provider would be, or was, too late.
-    LocalUncertifiedDeadline,
-    /// Local answer although doubtful: the input may not leave this device.
-    LocalPolicyNoEgress,
-    /// The local score was below the threshold; a provider answered.
-    EscBelowLambda,
-    /// The local output was unusable; a provider answered.
-    EscBadOutput,
-}
-
-impl Reason {
-    pub const ALL: [Self; 6] = [
-        Self::LocalUncertifiedNoCalibration,
-        Self::LocalUncertifiedLink,
-        Self::LocalUncertifiedDeadline,
-        Self::LocalPolicyNoEgress,
-        Self::EscBelowLambda,
-        Self::EscBadOutput,
-    ];
-
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::LocalUncertifiedNoCalibration => "LOCAL_UNCERTIFIED_NO_CALIBRATION",
-            Self::LocalUncertifiedLink => "LOCAL_UNCERTIFIED_LINK",
-            Self::LocalUncertifiedDeadline => "LOCAL_UNCERTIFIED_DEADLINE",
-            Self::LocalPolicyNoEgress => "LOCAL_POLICY_NO_EGRESS",
-            Self::EscBelowLambda => "ESC_BELOW_LAMBDA",
-            Self::EscBadOutput => "ESC_BAD_OUTPUT",
-        }
-    }
-}
 
 /// What the local model said, as far as the decision needs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,10 +28,11 @@ pub enum Observation {
 /// How a model's doubtful answers are treated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Softmax temperature, > 0.
+    /// Softmax temperature, > 0; without a certificate in force.
     pub temperature: f32,
-    /// Ask upstream below this top probability; `None`: never.
+    /// Ask upstream below this top probability; `None`: never. Without a certificate in force.
     pub threshold: Option<f32>,
+    pub calibration: State,
     /// Providers in the order in which they are asked; empty: never.
     pub providers: Vec<ProviderId>,
 }
@@ -87,6 +54,15 @@ pub struct Evidence {
     pub lambda: Option<f32>,
     /// Estimated probability that the local answer is wrong.
     pub p_wrong: Option<f32>,
+    /// What the certificate in force promises, and on how many cases.
+    pub promise: Option<Promised>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Promised {
+    pub alpha: f64,
+    pub delta: f64,
+    pub cases: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -119,23 +95,42 @@ pub fn decide(
     asked: usize,
 ) -> Decision {
     let evidence = evidence(seen, policy);
+    let certified = matches!((&policy.calibration, evidence.s, evidence.lambda),
+        (State::Valid(_), Some(s), Some(lambda)) if s >= lambda);
     let doubt = match seen {
         Observation::Opaque => None,
         Observation::Malformed(_) => Some(Reason::EscBadOutput),
-        Observation::Scores(_) => match (evidence.s, policy.threshold) {
-            (Some(s), Some(threshold)) if s < threshold => Some(Reason::EscBelowLambda),
+        Observation::Scores(_) => match (evidence.s, evidence.lambda) {
+            // A NaN is not below anything, and is no certainty either.
+            (Some(s), Some(lambda)) if s < lambda || s.is_nan() => Some(Reason::EscBelowLambda),
+            (None, _) => Some(Reason::EscBadOutput),
             _ => None,
         },
     };
     let verdict = match doubt {
-        None => Verdict::AnswerLocal(Reason::LocalUncertifiedNoCalibration),
+        None if certified => Verdict::AnswerLocal(Reason::LocalCertified),
+        None => Verdict::AnswerLocal(uncertified(&policy.calibration)),
+        Some(reason) if providers.is_empty() => Verdict::AnswerLocal(match (&policy.calibration, reason) {
+            (State::Valid(_), Reason::EscBelowLambda) => Reason::LocalPolicyNoEgress,
+            (state, _) => uncertified(state),
+        }),
         Some(reason) => escalate(reason, privacy, providers, left, whole, asked),
     };
     let verdict = match (seen, verdict) {
         (Observation::Malformed(why), Verdict::AnswerLocal(_)) => Verdict::Fail(why.clone()),
+        (Observation::Scores(scores), Verdict::AnswerLocal(_)) if scores.is_empty() => {
+            Verdict::Fail("the model gave no scores".to_owned())
+        }
         (_, verdict) => verdict,
     };
-    Decision { verdict, certified: false, evidence }
+    Decision { verdict, certified, evidence }
+}
+
+const fn uncertified(state: &State) -> Reason {
+    match state {
+        State::Mismatch => Reason::LocalUncertifiedModelMismatch,
+        State::Missing | State::Valid(_) => Reason::LocalUncertifiedNoCalibration,
+    }
 }
 
 fn escalate(
@@ -146,9 +141,6 @@ fn escalate(
     whole: Span,
     asked: usize,
 ) -> Verdict {
-    if providers.is_empty() {
-        return Verdict::AnswerLocal(Reason::LocalUncertifiedNoCalibration);
-    }
     if !privacy.may_leave() {
         return Verdict::AnswerLocal(Reason::LocalPolicyNoEgress);
     }
@@ -164,11 +156,17 @@ fn escalate(
 }
 
 fn evidence(seen: &Observation, policy: &Policy) -> Evidence {
-    let s = match seen {
-        Observation::Scores(scores) => top_probability(scores, policy.temperature).map(|(_, p)| p),
-        Observation::Opaque | Observation::Malformed(_) => None,
-    };
-    Evidence { s, lambda: policy.threshold, p_wrong: s.map(|s| 1.0 - s) }
+    let Observation::Scores(scores) = seen else { return Evidence::default() };
+    if let State::Valid(certified) = &policy.calibration {
+        let promised =
+            Promised { alpha: certified.promise.alpha, delta: certified.promise.delta, cases: certified.cases };
+        let Some(Rated { class, s, p_wrong, .. }) = certified.score.rate(scores) else { return Evidence::default() };
+        let lambda = Some(certified.lambda(class));
+        return Evidence { s: Some(s), lambda, p_wrong: Some(p_wrong), promise: Some(promised) };
+    }
+    let rated = ScoreRule::Softmax { temperature: policy.temperature }.rate(scores);
+    let (s, p_wrong) = (rated.map(|rated| rated.s), rated.map(|rated| rated.p_wrong));
+    Evidence { s, lambda: policy.threshold, p_wrong, promise: None }
 }
 
 /// Softmax of `scores / temperature`: exp(z/T) / Σ exp(z/T) (Guo et al. 2017, "On Calibration of Modern Neural Networks").
@@ -194,12 +192,20 @@ pub fn top_probability(scores: &[f32], temperature: f32) -> Option<(usize, f32)>
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::escalation::{calibration::Certified, certificate::Promise};
 
     const HOUR: Span = Span::from_millis(3_600_000);
 
     fn policy(threshold: f32) -> Policy {
-        Policy { temperature: 1.0, threshold: Some(threshold), providers: vec![ProviderId(0), ProviderId(1)] }
+        Policy {
+            temperature: 1.0,
+            calibration: State::Missing,
+            threshold: Some(threshold),
+            providers: vec![ProviderId(0), ProviderId(1)],
+        }
     }
 
     fn view(id: usize, admits: bool) -> ProviderView {
@@ -278,6 +284,64 @@ mod tests {
         for seen in [doubtful(), Observation::Opaque] {
             let d = decide(&seen, &none, Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
             assert_eq!(d.verdict, Verdict::AnswerLocal(Reason::LocalUncertifiedNoCalibration));
+        }
+    }
+
+    /// A promise of at most 2 % with λ 0.9, and 0.99 for class 1.
+    fn certified() -> Policy {
+        let certified = Certified {
+            score: ScoreRule::Softmax { temperature: 1.0 },
+            lambdas: vec![0.9, 0.99],
+            cases: 300,
+            promise: Promise { alpha: 0.02, delta: 0.05 },
+            digest: "sha256:0".into(),
+        };
+        Policy { threshold: Some(0.0), calibration: State::Valid(Arc::new(certified)), ..policy(0.0) }
+    }
+
+    /// Two classes, the first of this probability.
+    fn scores(p: f32) -> Observation {
+        Observation::Scores(vec![p.ln(), (1.0 - p).ln()])
+    }
+
+    #[test]
+    fn what_the_certificate_covers_stays_here() {
+        let d = decide(&scores(0.95), &certified(), Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
+        assert_eq!((d.verdict, d.certified), (Verdict::AnswerLocal(Reason::LocalCertified), true));
+        let promised = Promised { alpha: 0.02, delta: 0.05, cases: 300 };
+        assert_eq!((d.evidence.lambda, d.evidence.promise), (Some(0.9), Some(promised)));
+    }
+
+    #[test]
+    fn what_it_does_not_cover_is_asked_or_says_so() {
+        // Class 1 has a stricter threshold of its own.
+        for seen in [scores(0.89), scores(0.04)] {
+            let d = decide(&seen, &certified(), Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
+            assert!(matches!(d.verdict, Verdict::Escalate { reason: Reason::EscBelowLambda, .. }), "{d:?}");
+            let nobody = decide(&seen, &certified(), Privacy::Ok, &[], HOUR, HOUR, 0);
+            assert_eq!(nobody.verdict, Verdict::AnswerLocal(Reason::LocalPolicyNoEgress));
+            assert!(!d.certified && !nobody.certified);
+        }
+        let beyond = Observation::Scores(vec![0.0, 0.0, 90.0]);
+        let d = decide(&beyond, &certified(), Privacy::Ok, &[], HOUR, HOUR, 0);
+        assert!(!d.certified, "a class that was never certified");
+    }
+
+    #[test]
+    fn a_foreign_calibration_certifies_nothing() {
+        let policy = Policy { calibration: State::Mismatch, ..policy(0.9) };
+        let d = decide(&scores(0.999), &policy, Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
+        let verdict = Verdict::AnswerLocal(Reason::LocalUncertifiedModelMismatch);
+        assert_eq!((d.verdict, d.certified), (verdict, false));
+    }
+
+    #[test]
+    fn no_scores_are_no_answer() {
+        for policy in [certified(), policy(0.9)] {
+            let d = decide(&Observation::Scores(vec![]), &policy, Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
+            assert!(matches!(d.verdict, Verdict::Escalate { reason: Reason::EscBadOutput, .. }), "{d:?}");
+            let d = decide(&Observation::Scores(vec![]), &policy, Privacy::Never, &[view(0, true)], HOUR, HOUR, 0);
+            assert!(matches!(d.verdict, Verdict::Fail(_)) && !d.certified, "{d:?}");
         }
     }
 }

@@ -4,4 +4,6 @@ pub mod breaker;
 pub mod calibration;
 pub mod certificate;
 pub mod decide;
+pub mod money;
+pub mod reason;
 pub mod score;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use picket_core::{
-    Action, Input, Note, Outcome, ProviderFault, Refusal, Source,
-    escalation::decide::{Observation, Reason},
+    Action, Input, Note, Outcome, ProviderFault, Refusal,
+    escalation::decide::Observation,
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, TransportId},
     limits,
     time::{Moment, Span},
@@ -15,7 +15,7 @@ use super::{
     coverage::Seen,
     outside::Call,
     plan::{Mood, up_to},
-    process::{Said, slots, yields},
+    process::{slots, yields},
     store::{Address, Op},
     world::{Inside, World},
 };
@@ -211,87 +211,6 @@ impl World<'_> {
             self.judge(key, &outcome);
         }
         self.send_to_store(Op::Finish { key, outcome });
-    }
-
-    /// Is this how the job should end, after what happened to it?
-    fn judge(&mut self, key: Key, outcome: &Outcome) {
-        let (now, probing) = (self.now, self.probing);
-        let known = &self.process().keys[&key];
-        let (inferred, model) = (known.inferred, known.spec.model.unwrap());
-        let seen = match outcome {
-            Outcome::Answered(answer) => match answer.source {
-                Source::Local => {
-                    assert_eq!(known.said, Some(Said::Usable), "{key:?} has no local answer");
-                    if answer.reason == Reason::LocalUncertifiedLink {
-                        self.assert_no_provider_admits(key);
-                    }
-                    (answer.reason == Reason::LocalPolicyNoEgress).then_some(Seen::KeptLocal)
-                }
-                Source::Provider(provider) => {
-                    assert_eq!(known.helped, Some(provider), "{key:?} has no answer of {provider:?}");
-                    Some(Seen::ProviderUsed)
-                }
-            },
-            Outcome::Failed(failure, _) => {
-                assert!(!probing, "{key:?} fails in a perfect world: {failure}");
-                match failure.code {
-                    "job/expired" => {
-                        assert!(now >= known.deadline_at, "{key:?} expires before its deadline");
-                        Some(if inferred { Seen::ExpiredRunning } else { Seen::ExpiredWaiting })
-                    }
-                    "job/shed" => {
-                        assert!(!inferred, "{key:?} is shed while it runs");
-                        Some(Seen::Evicted)
-                    }
-                    "job/poison" => {
-                        assert!(known.spec.poison && !inferred, "{key:?} is innocent");
-                        assert!(self.store.jobs[&key].attempts >= limits::ATTEMPTS, "{key:?} was hardly tried");
-                        Some(Seen::PoisonGivenUp)
-                    }
-                    "model/invalid-output" => {
-                        assert_eq!(known.said, Some(Said::Malformed));
-                        Some(Seen::MalformedFailed)
-                    }
-                    _ => {
-                        assert_eq!(known.said, Some(Said::Failed), "{key:?} fails with {failure}");
-                        Some(Seen::InferenceFailed)
-                    }
-                }
-            }
-        };
-        if let Some(Seen::Evicted) = seen {
-            self.judge_eviction(key, model);
-        }
-        if let Some(seen) = seen {
-            self.coverage.hit(seen);
-        }
-    }
-
-    fn judge_eviction(&mut self, key: Key, model: usize) {
-        let process = self.process.as_ref().expect("the process runs");
-        let priority = process.keys[&key].spec.priority;
-        assert!(
-            process.waiting_for(model) + 1 >= self.plan.models[model].queue,
-            "{key:?} has to go, and there is room"
-        );
-        assert!(yields(&self.plan, model, priority, process.newcomer), "{key:?} has to go for a less important job");
-        assert!(
-            process.least_waiting(model).is_none_or(|least| priority <= least),
-            "{key:?} is not the least important"
-        );
-    }
-
-    /// A doubtful answer may only stay local for want of a provider when there really is none left to ask.
-    fn assert_no_provider_admits(&self, key: Key) {
-        let process = self.process.as_ref().expect("the process runs");
-        let known = &process.keys[&key];
-        let listed = &self.plan.models[known.spec.model.unwrap()].policy.providers;
-        let asked = listed.iter().rposition(|provider| known.asked.contains(provider)).map_or(0, |last| last + 1);
-        for provider in &listed[asked..] {
-            let busy = process.calls[provider.0] >= limits::PROVIDER_CALLS;
-            let admits = process.engine.provider_admits(*provider, self.now);
-            assert!(busy || !admits, "{key:?} stays local, and {provider:?} could be asked");
-        }
     }
 
     fn refuse(&mut self, key: Key, failure: Arc<Failure>) {

@@ -1,10 +1,15 @@
 //! One random small world: what is configured, what arrives when, and what goes wrong until it gets calm.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use picket_core::{
     engine::{ModelRules, ProviderRules, WhenFull},
-    escalation::decide::Policy,
+    escalation::{
+        calibration::{Certified, State},
+        certificate::Promise,
+        decide::Policy,
+        score::ScoreRule,
+    },
     job::{Digest, JobId, Privacy, ProviderId, TransportId},
     time::{Moment, Span},
 };
@@ -151,7 +156,26 @@ fn model(rng: &mut StdRng, providers: usize) -> ModelRules {
         queue: rng.random_range(1..=4),
         when_full: if rng.random_bool(0.5) { WhenFull::Shed } else { WhenFull::NewestWins },
         deadline: millis(rng, 20..2_000),
-        policy: Policy { temperature: 1.0, threshold: rng.random_bool(0.8).then_some(0.9), providers: asked },
+        policy: Policy {
+            temperature: 1.0,
+            calibration: calibration(rng),
+            threshold: rng.random_bool(0.8).then_some(0.9),
+            providers: asked,
+        },
+    }
+}
+
+/// Some models have a certificate in force, some one that is not theirs.
+fn calibration(rng: &mut StdRng) -> State {
+    match rng.random_range(0..4) {
+        0 => State::Mismatch,
+        1 => {
+            let score = ScoreRule::Softmax { temperature: 1.0 };
+            let lambdas = vec![0.95; rng.random_range(1..=2)];
+            let promise = Promise { alpha: 0.01, delta: 0.05 };
+            State::Valid(Arc::new(Certified { score, lambdas, cases: 1_000, promise, digest: "sha256:0".into() }))
+        }
+        _ => State::Missing,
     }
 }
 

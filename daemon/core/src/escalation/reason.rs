@@ -1,0 +1,48 @@
+//! One code for every way to an answer.
+
+/// Why an answer is what it is; one code in every result, one counter in the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Local answer that the certificate covers.
+    LocalCertified,
+    /// Local answer without a certificate: the model has no calibration (or nothing to escalate to).
+    LocalUncertifiedNoCalibration,
+    /// Local answer without a certificate: the calibration is that of another model, or of other steps around it.
+    LocalUncertifiedModelMismatch,
+    /// Local answer although doubtful: no provider could be reached.
+    LocalUncertifiedLink,
+    /// Local answer although doubtful: the provider would be, or was, too late.
+    LocalUncertifiedDeadline,
+    /// Local answer although doubtful: the input may not leave this device, or there is nobody who could be asked.
+    LocalPolicyNoEgress,
+    /// The local score was below the threshold; a provider answered.
+    EscBelowLambda,
+    /// The local output was unusable; a provider answered.
+    EscBadOutput,
+}
+
+impl Reason {
+    pub const ALL: [Self; 8] = [
+        Self::LocalCertified,
+        Self::LocalUncertifiedNoCalibration,
+        Self::LocalUncertifiedModelMismatch,
+        Self::LocalUncertifiedLink,
+        Self::LocalUncertifiedDeadline,
+        Self::LocalPolicyNoEgress,
+        Self::EscBelowLambda,
+        Self::EscBadOutput,
+    ];
+
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::LocalCertified => "LOCAL_CERTIFIED",
+            Self::LocalUncertifiedModelMismatch => "LOCAL_UNCERTIFIED_MODEL_MISMATCH",
+            Self::LocalUncertifiedNoCalibration => "LOCAL_UNCERTIFIED_NO_CALIBRATION",
+            Self::LocalUncertifiedLink => "LOCAL_UNCERTIFIED_LINK",
+            Self::LocalUncertifiedDeadline => "LOCAL_UNCERTIFIED_DEADLINE",
+            Self::LocalPolicyNoEgress => "LOCAL_POLICY_NO_EGRESS",
+            Self::EscBelowLambda => "ESC_BELOW_LAMBDA",
+            Self::EscBadOutput => "ESC_BAD_OUTPUT",
+        }
+    }
+}
