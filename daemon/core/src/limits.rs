@@ -101,6 +101,10 @@ pub const MAX_GOLDEN_BYTES: u64 = 64 << 20;
 pub const GOLDEN_ARRAYS: usize = 64;
 /// Golden vectors of one bundle.
 pub const GOLDEN_VECTORS: usize = 64;
+/// Bytes of one file of labelled cases, packed and unpacked.
+pub const MAX_LABELLED_BYTES: u64 = 1 << 30;
+/// Labelled cases that a calibration takes.
+pub const LABELLED_CASES: usize = 1_000_000;
 /// Bytes of one file of a configuration, or of one `bundle.toml`.
 pub const CONFIG_BYTES: u64 = 256 << 10;
 /// Files in `conf.d`.

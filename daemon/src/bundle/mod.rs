@@ -5,7 +5,7 @@
 
 pub mod calibration;
 mod check;
-mod files;
+pub(crate) mod files;
 pub mod golden;
 mod manifest;
 pub mod npz;

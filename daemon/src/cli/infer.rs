@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use bytes::Bytes;
 use picket_core::{
     Answer, Source, Timing,
@@ -13,9 +12,9 @@ use picket_core::{
 
 use crate::{
     answer::{self, Facts},
-    bundle::{Bundle, npz},
+    bundle::Bundle,
     inference::served::Served,
-    oip,
+    labelled,
     ports::{Content, Face, Runner},
 };
 
@@ -28,7 +27,7 @@ pub fn run(bundle: &Path, inputs: &[std::path::PathBuf], as_json: bool) -> anyho
     let mut runner = served.runner().map_err(|failure| super::failure_error(&failure))?;
     let mut failed = 0;
     for input in inputs {
-        let content = content(input)?;
+        let content = labelled::content(input)?;
         let id = id_of(input);
         match infer(&served, runner.as_mut(), &content, &id) {
             Ok(document) if as_json => println!("{}", String::from_utf8_lossy(&document)),
@@ -45,26 +44,6 @@ pub fn run(bundle: &Path, inputs: &[std::path::PathBuf], as_json: bool) -> anyho
     }
     anyhow::ensure!(failed == 0, "error[input/failed]: {failed} of {} inputs got no answer", inputs.len());
     Ok(())
-}
-
-/// A file as the content of a job, by its extension.
-fn content(path: &Path) -> anyhow::Result<Content> {
-    let bytes = std::fs::read(path).with_context(|| format!("error[input/unreadable]: {}", path.display()))?;
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    Ok(match extension.as_deref() {
-        Some("json") => Content::Oip { json: bytes.into(), binary: Bytes::new() },
-        Some("npz") => {
-            let arrays = npz::read(&bytes)
-                .map_err(|why| anyhow::anyhow!("error[input/undecodable]: {}: {why}", path.display()))?;
-            let inputs: Vec<_> =
-                arrays.into_iter().filter(|(name, _)| !name.starts_with("out")).map(|(_, t)| t).collect();
-            let (request, json_len) = oip::encode_request("", serde_json::Map::new(), &inputs);
-            let mut request = Bytes::from(request);
-            let json = request.split_to(json_len);
-            Content::Oip { json, binary: request }
-        }
-        _ => Content::Raw { bytes: bytes.into(), dtype: None, shape: None },
-    })
 }
 
 /// The file's name, as far as it makes an id.

@@ -1,6 +1,7 @@
 //! Subcommands, one file each.
 
 mod bench;
+mod calibrate;
 mod check;
 mod dead;
 mod demo;
@@ -60,6 +61,8 @@ enum Command {
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
     },
+    /// Measure on labelled cases what may be promised of a model's answers, and write it into its bundle.
+    Calibrate(calibrate::Calibrate),
     /// Jobs that were accepted and got an error instead of an answer.
     Dead(dead::Dead),
     /// What a running daemon does now, over its HTTP face.
@@ -86,6 +89,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo { seconds } => demo::run(seconds, json),
         Command::Infer { bundle, inputs } => infer::run(&bundle, &inputs, json),
         Command::Bench { bundle, seconds } => bench::run(&bundle, seconds, json),
+        Command::Calibrate(calibrate) => calibrate::run(&calibrate, json),
         Command::Dead(dead) => dead::run(&dead, json),
         Command::Status { url, token_file } => status::run(&url, token_file.as_deref(), json),
     };

@@ -142,7 +142,11 @@ impl Calibration {
         let delta_round = certificate::delta_of_round(promise.delta, *round);
         let issued = |alpha, delta| Promise { alpha, delta };
         let pooled = certificate::certify(cases, issued(promise.alpha, delta_round))?;
-        let menu = MENU.iter().filter_map(|alpha| {
+        let mut alphas = Vec::from(MENU);
+        alphas.push(promise.alpha);
+        alphas.sort_unstable_by(f64::total_cmp);
+        alphas.dedup();
+        let menu = alphas.iter().filter_map(|alpha| {
             let Certificate { lambda, .. } = certificate::certify(cases, issued(*alpha, delta_round)).ok()?;
             Some(MenuEntry { alpha: *alpha, lambda, local_share: share_at(cases, lambda) })
         });
