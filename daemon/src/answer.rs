@@ -5,6 +5,7 @@ use bytes::Bytes;
 use picket_core::{
     Answer, Source,
     escalation::decide::{softmax, top_probability},
+    inquiry::Inquiry,
     job::{Digest, Failure, JobId},
     limits,
     time::Span,
@@ -91,8 +92,8 @@ struct EvidenceDocument<'a> {
     s: Option<f32>,
     lambda: Option<f32>,
     p_wrong: Option<f32>,
-    price: f32,
-    cost: f32,
+    gain: Option<f64>,
+    audit: bool,
     /// Digest of the calibration file.
     calibration: Option<&'a str>,
     /// Labelled cases behind the certificate.
@@ -140,7 +141,7 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
         model_name: facts.model,
         model_version: &facts.served.bundle.version,
         revision: 1,
-        is_final: true,
+        is_final: answer.later.is_none(),
         answer: answer_document(answer, facts),
         source: facts.provider.unwrap_or("local"),
         certified: answer.certified,
@@ -150,8 +151,8 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
             s: evidence.s,
             lambda: evidence.lambda,
             p_wrong: evidence.p_wrong,
-            price: 0.0,
-            cost: 0.0,
+            gain: evidence.gain,
+            audit: evidence.audit,
             calibration: facts.served.bundle.calibration.state.certified().map(|certified| &*certified.digest),
             n: evidence.promise.map(|promise| promise.cases),
             alpha: evidence.promise.map(|promise| promise.alpha),
@@ -236,8 +237,9 @@ fn parameters(answer: &Answer, facts: &Facts<'_>) -> Map<String, Value> {
         ("certified", json!(answer.certified)),
         ("reason", json!(answer.reason.code())),
         ("revision", json!(1)),
-        ("final", json!(true)),
+        ("final", json!(answer.later.is_none())),
         ("proven", json!(facts.served.proven)),
+        ("audit", json!(evidence.audit.then_some(true))),
         ("s", number(evidence.s)),
         ("lambda", number(evidence.lambda)),
         ("alpha", json!(evidence.promise.map(|promise| promise.alpha))),
@@ -253,6 +255,48 @@ fn parameters(answer: &Answer, facts: &Facts<'_>) -> Map<String, Value> {
 /// An f32 by its own shortest decimal form, not by that of the f64 next to it.
 fn number(value: Option<f32>) -> Value {
     value.and_then(|value| value.to_string().parse::<f64>().ok()).map_or(Value::Null, |value| json!(value))
+}
+
+/// A provider's answer that came after ours and says something else.
+pub struct Late<'a> {
+    pub id: &'a JobId,
+    /// The model's name in the configuration.
+    pub model: &'a str,
+    pub served: &'a Served,
+    pub was: &'a Inquiry,
+    pub upstream: &'a Upstream,
+    pub provider: &'a str,
+    /// Since the first answer went out.
+    pub age: Span,
+}
+
+/// Revision 2 of an answer, on its way to whoever wants to know of corrections.
+pub fn amendment(late: &Late<'_>) -> Bytes {
+    let Late { id, model, served, was, upstream, provider, age } = late;
+    let label = |index: usize| served.bundle.labels.get(index);
+    let document = json!({
+        "id": id.as_str(),
+        "model_name": model,
+        "model_version": served.bundle.version,
+        "revision": 2,
+        "final": true,
+        "answer": {
+            "label": label(upstream.index), "index": upstream.index, "confidence": number(upstream.confidence),
+            "model": upstream.model,
+        },
+        "source": provider,
+        "certified": false,
+        "reason": was.reason.code(),
+        "agree": false,
+        "age_ms": millis(*age),
+        "was": {
+            "label": label(was.class), "index": was.class, "certified": was.certified, "reason": was.answered.code(),
+        },
+        "evidence": {
+            "s": number(Some(was.s)), "p_wrong": number(Some(was.p_wrong)), "gain": was.gain, "audit": was.audit,
+        },
+    });
+    document.to_string().into_bytes().into()
 }
 
 /// Renders an error in the form that the asker reads.

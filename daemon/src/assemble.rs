@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use picket_core::{
     engine::{Engine, ModelRules, ProviderRules},
-    escalation::{calibration::State, decide::Policy},
+    escalation::decide::Policy,
     job::{Failure, ModelId, Privacy, TransportId},
     limits,
 };
@@ -50,8 +50,8 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     for (index, model) in config.models.iter().enumerate() {
         let loaded = load(model);
         let policy = match &loaded {
-            Ok(served) => served.bundle.policy(asked.clone()),
-            Err(_) => Policy { temperature: 1.0, threshold: None, calibration: State::Missing, providers: Vec::new() },
+            Ok(served) => Policy { at_once: model.at_once, amends, ..served.bundle.policy(asked.clone()) },
+            Err(_) => Policy::alone(1.0, None),
         };
         rules.push(ModelRules {
             workers: model.workers,

@@ -72,6 +72,10 @@ pub struct Request {
     pub privacy: Option<Privacy>,
     pub content: Content,
     pub reply: Reply,
+    /// A later revision of the answer shall go to the reply address too.
+    pub amend: bool,
+    /// The part that several jobs show.
+    pub group: Option<Arc<str>>,
     /// A caller waits on the line: a repetition wants an answer of its own.
     pub answer_repeats: bool,
 }
@@ -172,6 +176,11 @@ pub trait Transport: Send {
 
     /// Where dead letters go, where the transport has a place for that.
     fn dead_letters(&self) -> Option<Address> {
+        None
+    }
+
+    /// Where later revisions of this model's answers go, where the transport has a place for that.
+    fn amendments(&self, _model: &str) -> Option<Address> {
         None
     }
 

@@ -300,6 +300,9 @@ impl Telemetry {
             Note::BreakerTripped { provider: id } => {
                 tracing::warn!(provider = provider(*id), "provider is left alone for a while");
             }
+            Note::InquiryDropped { why } => {
+                tracing::info!(why = why.code(), "a provider will not be asked about an answered job")
+            }
             Note::BreakerClosed { provider: id } => tracing::info!(provider = provider(*id), "provider answers again"),
         }
     }

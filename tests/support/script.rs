@@ -59,6 +59,8 @@ pub fn request(id: &JobId, payload: Bytes) -> Arc<Request> {
         privacy: None,
         content: Content::Raw { bytes: payload, dtype: None, shape: None },
         reply: Reply { to, face: Face::Message { outputs: false } },
+        amend: false,
+        group: None,
         answer_repeats: false,
     })
 }

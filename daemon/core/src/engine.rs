@@ -12,6 +12,7 @@
 //! A repetition of a finished job goes through `Repeating`; one of an active job joins it.
 
 mod arriving;
+mod inquiring;
 mod judging;
 mod storing;
 
@@ -20,6 +21,7 @@ use std::{
     sync::Arc,
 };
 
+use self::inquiring::Inquiries;
 use crate::{
     Action, Input, Note, OutboxRow, Outcome, Source, Timing,
     escalation::{
@@ -58,6 +60,8 @@ pub struct ModelRules {
 #[derive(Clone, Debug)]
 pub struct ProviderRules {
     pub timeout: Span,
+    /// Share of its answers that are right, as far as anybody knows.
+    pub accuracy: f64,
 }
 
 #[derive(Debug)]
@@ -66,6 +70,10 @@ struct Job {
     digest: Digest,
     model: Option<ModelId>,
     privacy: Privacy,
+    /// Drawn by lottery.
+    audit: bool,
+    /// Of its input.
+    bytes: u64,
     priority: u8,
     arrived: Moment,
     deadline_at: Moment,
@@ -104,6 +112,10 @@ struct Provider {
     rules: ProviderRules,
     breaker: Breaker,
     calls: usize,
+    /// Those of the calls that no job waits for.
+    inquiries: usize,
+    /// When a job asked last.
+    live_at: Option<Moment>,
 }
 
 /// The decider. Single-threaded, deterministic.
@@ -120,6 +132,7 @@ pub struct Engine {
     suspects: VecDeque<Key>,
     /// The suspect that an inference thread has in hand.
     alone: Option<Key>,
+    inquiries: Inquiries,
 }
 
 impl Engine {
@@ -130,7 +143,7 @@ impl Engine {
             models: models.into_iter().map(ModelQueue::new).collect(),
             providers: providers
                 .into_iter()
-                .map(|rules| Provider { rules, breaker: Breaker::default(), calls: 0 })
+                .map(|rules| Provider { rules, breaker: Breaker::default(), calls: 0, inquiries: 0, live_at: None })
                 .collect(),
             seen: Seen::default(),
             outbox: Outbox::default(),
@@ -138,6 +151,7 @@ impl Engine {
             draining: false,
             suspects: VecDeque::new(),
             alone: None,
+            inquiries: Inquiries::default(),
         }
     }
 
@@ -154,15 +168,20 @@ impl Engine {
         self.providers[provider.0].breaker.would_admit(now)
     }
 
+    /// Answered jobs about which a provider is still to be asked.
+    pub fn open_inquiries(&self) -> usize {
+        self.inquiries.len()
+    }
+
     /// Nothing is under way, and everything deliverable is delivered.
     pub fn idle(&self) -> bool {
-        self.jobs.is_empty() && self.outbox.settled()
+        self.jobs.is_empty() && self.outbox.settled() && self.inquiries.settled()
     }
 
     /// Call [`Self::step`] at this moment at the latest.
     pub fn next_deadline(&self) -> Option<Moment> {
         let job = self.timers.first().map(|(at, _)| *at);
-        [job, self.outbox.next_deadline()].into_iter().flatten().min()
+        [job, self.outbox.next_deadline(), self.inquiries.wake].into_iter().flatten().min()
     }
 
     /// Takes one input and appends what to do. Actions are to be performed in order.
@@ -171,7 +190,14 @@ impl Engine {
             Input::Recovered { jobs, rows, seen } => self.recovered(now, jobs, &rows, seen, out),
             Input::Arrived(arrival) => self.arrived(now, arrival, out),
             Input::Accepted { key } => self.accepted(now, key, out),
-            Input::Finished { key, rows } => self.finished(key, &rows, out),
+            Input::Finished { key, rows, inquiry } => self.finished(now, key, &rows, inquiry, out),
+            Input::Inquiries(stored) => self.inquiries_recovered(now, stored, out),
+            Input::Closed { inquiry, rows } => self.inquiry_closed(inquiry, &rows),
+            Input::Opined { inquiry, provider, timeout, result } => {
+                self.providers[provider.0].inquiries -= 1;
+                self.providers[provider.0].learn(now, provider, timeout, result.map(|_| ()), out);
+                self.opined(now, inquiry, result, out);
+            }
             Input::Repeated { key, rows } => self.repeated(key, &rows, out),
             Input::NothingToRepeat { key } => self.nothing_to_repeat(key, out),
             Input::StoreFailed { key, why } => self.store_failed(now, key, why, out),
@@ -222,6 +248,7 @@ impl Engine {
         }
         self.fire_timers(now, out);
         self.dispatch(now, out);
+        self.ask_about_inquiries(now, out);
         while let Some((transport, row, epoch)) = self.outbox.next(now) {
             out.push(Action::Deliver { transport, row, epoch });
         }

@@ -117,6 +117,10 @@ pub struct Arrival {
     /// 0 (last) to 9 (first).
     pub priority: u8,
     pub privacy: Privacy,
+    /// The lottery has drawn it for a second opinion.
+    pub audit: bool,
+    /// Of its input.
+    pub bytes: u64,
     /// Present when the transport wants to be told that the job is durable.
     pub ticket: Option<AckTicket>,
     /// A repetition of this job wants its own answer (a caller is waiting), even while the first is still under way.
@@ -138,6 +142,8 @@ pub struct StoredJob {
     pub deadline_at: Moment,
     pub priority: u8,
     pub privacy: Privacy,
+    pub audit: bool,
+    pub bytes: u64,
     pub asker: u64,
     /// How often a process has died while it ran this job.
     pub attempts: u32,

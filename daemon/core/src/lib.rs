@@ -19,6 +19,7 @@
 
 pub mod engine;
 pub mod escalation;
+pub mod inquiry;
 pub mod job;
 pub mod limits;
 mod outbox;
@@ -30,6 +31,7 @@ pub mod time;
 use std::sync::Arc;
 
 use escalation::decide::{Evidence, Observation, Reason};
+use inquiry::{Dropped, Ending, Inquiry, InquiryId, StoredInquiry};
 use job::{AckTicket, Arrival, Digest, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, StoredJob, TransportId};
 use time::{Moment, Span};
 
@@ -42,8 +44,9 @@ pub enum Input {
     Arrived(Arrival),
     /// The accepting transaction is durable.
     Accepted { key: Key },
-    /// The finishing transaction is durable (also that of a refusal); these rows now wait for delivery.
-    Finished { key: Key, rows: Vec<OutboxRow> },
+    /// The finishing transaction is durable (also that of a refusal); these rows now wait for delivery, and this
+    /// inquiry for a provider.
+    Finished { key: Key, rows: Vec<OutboxRow>, inquiry: Option<InquiryId> },
     /// The stored result of `key`'s job id was put into the outbox again.
     Repeated { key: Key, rows: Vec<OutboxRow> },
     /// There is no stored result any more.
@@ -53,7 +56,19 @@ pub enum Input {
     /// An inference thread is done with `key`.
     Inferred { key: Key, model: ModelId, result: Result<Observation, Failure>, prepare: Span, infer: Span },
     /// A provider call ended; `timeout` is the patience that the call was given.
-    ProviderAnswered { key: Key, provider: ProviderId, timeout: Span, took: Span, result: Result<(), ProviderFault> },
+    ProviderAnswered {
+        key: Key,
+        provider: ProviderId,
+        timeout: Span,
+        took: Span,
+        result: Result<Opinion, ProviderFault>,
+    },
+    /// As `ProviderAnswered`, of a call about an inquiry.
+    Opined { inquiry: InquiryId, provider: ProviderId, timeout: Span, result: Result<Opinion, ProviderFault> },
+    /// The inquiry is gone from the store; these rows now wait for delivery.
+    Closed { inquiry: InquiryId, rows: Vec<OutboxRow> },
+    /// What the store still holds of inquiries; to be told once, after `Recovered`.
+    Inquiries(Vec<StoredInquiry>),
     /// A transport can deliver from now on.
     LinkUp { transport: TransportId, epoch: Epoch, terms: LinkTerms },
     /// It can no more; what was not confirmed will be sent again.
@@ -85,6 +100,10 @@ pub enum Action {
     Infer { key: Key, model: ModelId },
     /// Ask a provider; answer with `ProviderAnswered` after at most `timeout`.
     Ask { key: Key, model: ModelId, provider: ProviderId, timeout: Span },
+    /// Ask a provider about an answered job; answer with `Opined` after at most `timeout`.
+    Inquire { inquiry: InquiryId, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason },
+    /// Forget an inquiry, and tell those who want to know what came of it, in one transaction; answer with `Closed`.
+    Close { inquiry: InquiryId, job: JobId, model: ModelId, was: Inquiry, age: Span, ending: Ending },
     /// Result and job-done in one transaction (I2); answer with `Finished` or `StoreFailed`.
     Finish { key: Key, outcome: Arc<Outcome> },
     /// A dead letter for a job that was never accepted, durable; answer with `Finished` or `StoreFailed`.
@@ -139,6 +158,15 @@ pub struct Answer {
     pub reason: Reason,
     pub evidence: Evidence,
     pub timing: Timing,
+    /// To be asked afterwards.
+    pub later: Option<Inquiry>,
+}
+
+/// What a provider says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opinion {
+    /// Index among the model's labels.
+    pub class: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,4 +244,5 @@ pub enum Note {
     ProviderFailed { provider: ProviderId, fault: ProviderFault },
     BreakerTripped { provider: ProviderId },
     BreakerClosed { provider: ProviderId },
+    InquiryDropped { why: Dropped },
 }

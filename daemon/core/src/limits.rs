@@ -36,6 +36,24 @@ pub const DEAD_LETTERS: usize = 1_000;
 pub const RECEIPT_WAIT: Span = Span::from_millis(30_000);
 /// … up to this.
 pub const RECEIPT_WAIT_MAX: Span = Span::from_millis(3_600_000);
+/// Answered jobs about which a provider is still to be asked; the least valuable goes first, counted.
+pub const INQUIRIES: usize = 10_000;
+/// Bytes of their inputs.
+pub const INQUIRY_BYTES: u64 = 64 << 20;
+/// Those among them that the lottery has drawn; beyond it, one of them goes by lot.
+pub const AUDITS: usize = 1_000;
+/// An inquiry is worth half as much after so long …
+pub const INQUIRY_HALF_LIFE: Span = Span::from_millis(3_600_000);
+/// … and is dropped after this.
+pub const INQUIRY_AGE: Span = Span::from_millis(7 * 24 * 3_600_000);
+/// Least gain that an inquiry is ordered by.
+pub const INQUIRY_GAIN_MIN: f64 = 1e-3;
+/// Calls at one provider that inquiries may take while jobs wait for it: a fifth, so that live traffic has the rest …
+pub const INQUIRY_CALLS_BESIDE: usize = PROVIDER_CALLS / 5;
+/// … and while none does.
+pub const INQUIRY_CALLS: usize = PROVIDER_CALLS / 2;
+/// A provider that no job has asked for so long has no live traffic.
+pub const LIVE_TRAFFIC: Span = Span::from_millis(10_000);
 /// Result rows that may be at a transport without its confirmation.
 pub const DELIVERY_WINDOW: usize = 256;
 /// Inputs that may wait for the run loop.

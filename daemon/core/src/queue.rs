@@ -92,13 +92,10 @@ impl ModelQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        escalation::{calibration::State, decide::Policy},
-        time::Span,
-    };
+    use crate::{escalation::decide::Policy, time::Span};
 
     fn queue(when_full: WhenFull) -> ModelQueue {
-        let policy = Policy { temperature: 1.0, calibration: State::Missing, threshold: None, providers: vec![] };
+        let policy = Policy::alone(1.0, None);
         ModelQueue::new(ModelRules { workers: 1, queue: 2, when_full, deadline: Span::from_millis(1), policy })
     }
 

@@ -24,6 +24,12 @@ pub struct Tally {
     pub evicted: u64,
     /// Rows that were given up because their receiver forbids them.
     pub buried: u64,
+    /// Answers that a provider corrected afterwards.
+    pub amended: u64,
+    /// Answers that a provider confirmed afterwards.
+    pub agreed: u64,
+    /// Questions that were given up, by [`Dropped`](crate::inquiry::Dropped).
+    pub inquiries_dropped: [u64; crate::inquiry::Dropped::ALL.len()],
 }
 
 impl Tally {

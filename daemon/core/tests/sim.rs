@@ -17,6 +17,8 @@
 mod coverage;
 #[path = "sim/ending.rs"]
 mod ending;
+#[path = "sim/inquiries.rs"]
+mod inquiries;
 #[path = "sim/judging.rs"]
 mod judging;
 #[path = "sim/life.rs"]

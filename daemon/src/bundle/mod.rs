@@ -153,10 +153,9 @@ impl Bundle {
     /// How its doubtful answers are treated, with these providers to ask.
     pub fn policy(&self, providers: Vec<ProviderId>) -> Policy {
         Policy {
-            temperature: self.temperature,
-            threshold: self.threshold,
             calibration: self.calibration.state.clone(),
             providers,
+            ..Policy::alone(self.temperature, self.threshold)
         }
     }
 

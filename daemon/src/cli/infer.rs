@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use picket_core::{
     Answer, Source, Timing,
-    escalation::decide::{self, Observation, Verdict},
+    escalation::decide::{self, Circumstances, Observation, Verdict},
     job::{Failure, JobId, Privacy},
     time::Span,
 };
@@ -56,7 +56,7 @@ fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId
     let (result, prepare, infer) = served.infer(runner, content);
     let inferred = result?;
     let policy = served.bundle.policy(Vec::new());
-    let decision = decide::decide(&inferred.observation, &policy, Privacy::Never, &[], Span::ZERO, Span::ZERO, 0);
+    let decision = decide::decide(&inferred.observation, &policy, &Circumstances::ALONE);
     let reason = match decision.verdict {
         Verdict::AnswerLocal(reason) => reason,
         Verdict::Fail(why) => return Err(Failure::new("model/invalid-output", why)),
@@ -64,8 +64,14 @@ fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId
     };
     let total = Span::from_micros(prepare.as_micros() + infer.as_micros());
     let timing = Timing { queue: Span::ZERO, prepare, infer, provider: None, total };
-    let answer =
-        Answer { source: Source::Local, certified: decision.certified, reason, evidence: decision.evidence, timing };
+    let answer = Answer {
+        source: Source::Local,
+        certified: decision.certified,
+        reason,
+        evidence: decision.evidence,
+        timing,
+        later: None,
+    };
     let scores = match &inferred.observation {
         Observation::Scores(scores) => Some(scores.as_slice()),
         Observation::Opaque | Observation::Malformed(_) => None,

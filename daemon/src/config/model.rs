@@ -30,6 +30,8 @@ pub struct ModelConfig {
     pub when_full: WhenFull,
     /// For jobs that bring none.
     pub deadline: Span,
+    /// Doubtful answers leave at once, and a provider corrects them later.
+    pub at_once: bool,
 }
 
 #[derive(Deserialize)]
@@ -71,9 +73,10 @@ fn check(
         }
         None => WhenFull::Shed,
     };
-    if let Some(word) = &raw.answer {
-        choose(section, "answer", word, &[("with-deadline", ())], &["amend"])?;
-    }
+    let at_once = match &raw.answer {
+        Some(word) => choose(section, "answer", word, &[("with-deadline", false), ("amend", true)], &[])?,
+        None => false,
+    };
     let most_workers = limits::WORKERS_PER_MODEL as u64;
     let workers = number(section, "workers", raw.workers.as_ref(), 1..=most_workers, 1)?;
     let most_queue = limits::MODEL_QUEUE_MAX as u64;
@@ -88,6 +91,7 @@ fn check(
         queue: queue as usize,
         when_full,
         deadline: Span::from_millis(deadline_ms),
+        at_once,
     })
 }
 

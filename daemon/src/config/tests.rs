@@ -208,7 +208,6 @@ fn what_is_not_there_yet_says_so() {
             "[device]\nboard = \"raspberry-pi-4\"\n",
             "2:9: board profiles are not there yet; write \"auto\" or remove this key",
         ),
-        (&with_model("answer = \"amend\"\n"), "7:10: `answer = \"amend\"` is not there yet; possible: with-deadline"),
         (
             &with_model("[escalation]\nproviders = []\nmode = \"promise-first\"\nalpha = 0.01\n"),
             &format!("9:1: {promise}"),

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use picket_core::{
     OutboxRow, StoreFault,
+    inquiry::{Inquiry, InquiryId, StoredInquiry},
     job::{Digest, Failure, JobId, Key, RowId, StoredJob},
 };
 use serde::{Deserialize, Serialize};
@@ -16,12 +17,24 @@ use super::{Address, Message, Request};
 pub enum Write {
     /// Job row (I1). The dead letter that it was goes, if it was one.
     Accept { job: StoredJob, request: Arc<Request>, was_dead: Option<u64> },
-    /// Result rows, kept result, job done: one transaction (I2). A job that failed goes to the dead letters.
-    Finish { key: Key, id: JobId, digest: Digest, messages: Vec<Message>, dead: Option<Death> },
+    /// Result rows, kept result, job done: one transaction (I2). A job that failed goes to the dead letters, one that a
+    /// provider is still to be asked about to the inquiries.
+    Finish {
+        key: Key,
+        id: JobId,
+        digest: Digest,
+        messages: Vec<Message>,
+        dead: Option<Death>,
+        inquiry: Option<Inquiry>,
+    },
     /// Rows for a job that was never accepted.
     Refuse { key: Key, messages: Vec<Message> },
     /// The kept result of `id` once more, to another address.
     Repeat { key: Key, id: JobId, to: Address },
+    /// An inquiry has come to its end; these rows are what it led to.
+    Close { inquiry: InquiryId, messages: Vec<Message> },
+    /// What was learned of a model, in its own words.
+    Learned { model: Arc<str>, state: Vec<u8> },
     /// An outbox row goes (I3).
     Confirm { row: RowId },
     /// An outbox row is given up, its receiver forbids it: it becomes a dead letter.
@@ -82,6 +95,12 @@ pub enum Written {
     Finished {
         key: Key,
         rows: Vec<NewRow>,
+        inquiry: Option<InquiryId>,
+    },
+    /// The inquiry is gone.
+    Closed {
+        inquiry: InquiryId,
+        rows: Vec<NewRow>,
     },
     Repeated {
         key: Key,
@@ -121,6 +140,11 @@ pub struct Recovered {
     pub jobs: Vec<(StoredJob, Arc<Request>)>,
     pub rows: Vec<OutboxRow>,
     pub seen: Vec<(JobId, Digest)>,
+    pub inquiries: Vec<StoredInquiry>,
+    /// By model.
+    pub learned: BTreeMap<String, Vec<u8>>,
+    /// Keys the lottery; drawn once for each store.
+    pub salt: [u8; 32],
     pub losses: Losses,
     /// Where the file went that could not be read any more.
     pub moved_aside: Option<PathBuf>,
@@ -137,7 +161,10 @@ pub trait Store: Send {
     /// The stored bytes of a row.
     fn row(&mut self, row: RowId) -> Option<Arc<Message>>;
 
-    /// Payload bytes of jobs and rows.
+    /// The job of an inquiry.
+    fn inquiry(&mut self, inquiry: InquiryId) -> Option<Arc<Request>>;
+
+    /// Payload bytes of jobs, inquiries and rows.
     fn bytes(&self) -> usize;
 
     /// What it holds at most; a job beyond it can never be accepted.

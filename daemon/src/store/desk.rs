@@ -6,9 +6,11 @@
 use std::{sync::Arc, sync::mpsc, thread};
 
 use picket_core::{
-    job::{Epoch, RowId, TransportId},
+    escalation::decide::Reason,
+    inquiry::InquiryId,
+    job::{Epoch, ModelId, ProviderId, RowId, TransportId},
     limits,
-    time::Moment,
+    time::{Moment, Span},
 };
 
 use tokio::sync::oneshot;
@@ -17,6 +19,16 @@ use crate::ports::{DeadLetter, Event, Inbox, Message, Request, Revived, Store, W
 
 /// A row that its transport is ready for and that has to be read first.
 pub type Fetch = (TransportId, RowId, Epoch);
+
+/// An inquiry that a provider is ready for and whose job has to be read first.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquire {
+    pub inquiry: InquiryId,
+    pub model: ModelId,
+    pub provider: ProviderId,
+    pub timeout: Span,
+    pub reason: Reason,
+}
 
 /// Asked by somebody outside, through the run loop.
 #[derive(Debug)]
@@ -37,6 +49,7 @@ pub enum Errand {
 struct Batch {
     writes: Vec<Write>,
     fetches: Vec<Fetch>,
+    inquiries: Vec<Inquire>,
     errands: Vec<Errand>,
 }
 
@@ -46,6 +59,8 @@ pub struct Done {
     pub written: Vec<Written>,
     /// `None`: there is no such row any more.
     pub fetched: Vec<(Fetch, Option<Arc<Message>>)>,
+    /// `None`: there is no such inquiry any more.
+    pub inquiries: Vec<(Inquire, Option<Arc<Request>>)>,
     /// Dead letters that shall run again, with their numbers.
     pub retried: Vec<(u64, Arc<Request>)>,
     /// Payload bytes that the store holds now.
@@ -101,6 +116,10 @@ impl Desk {
         self.next.fetches.push(fetch);
     }
 
+    pub fn inquire(&mut self, inquire: Inquire) {
+        self.next.inquiries.push(inquire);
+    }
+
     pub fn errand(&mut self, errand: Errand) {
         self.next.errands.push(errand);
     }
@@ -110,6 +129,7 @@ impl Desk {
         self.busy.is_none()
             && self.next.writes.is_empty()
             && self.next.fetches.is_empty()
+            && self.next.inquiries.is_empty()
             && self.next.errands.is_empty()
     }
 
@@ -150,6 +170,7 @@ impl Desk {
     /// Confirmations alone are in no hurry: losing them only means that a result is delivered twice.
     fn can_wait(&self, now: Moment) -> bool {
         self.next.fetches.is_empty()
+            && self.next.inquiries.is_empty()
             && self.next.errands.is_empty()
             && self.next.writes.len() < limits::CONFIRMS
             && self.next.writes.iter().all(|write| matches!(write, Write::Confirm { .. }))
@@ -188,6 +209,7 @@ fn serve(mut store: Box<dyn Store>, batches: &mpsc::Receiver<Batch>, inbox: &Inb
 fn perform(store: &mut dyn Store, batch: Batch) -> Done {
     let mut written = if batch.writes.is_empty() { Vec::new() } else { store.transact(batch.writes) };
     let fetched = batch.fetches.into_iter().map(|fetch| (fetch, store.row(fetch.1))).collect();
+    let inquiries = batch.inquiries.into_iter().map(|inquire| (inquire, store.inquiry(inquire.inquiry))).collect();
     let mut retried = Vec::new();
     for errand in batch.errands {
         match errand {
@@ -212,7 +234,7 @@ fn perform(store: &mut dyn Store, batch: Batch) -> Done {
             }
         }
     }
-    Done { written, fetched, retried, bytes: store.bytes(), broken: store.broken() }
+    Done { written, fetched, inquiries, retried, bytes: store.bytes(), broken: store.broken() }
 }
 
 #[cfg(test)]

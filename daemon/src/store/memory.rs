@@ -7,6 +7,7 @@ use std::{
 
 use picket_core::{
     OutboxRow, StoreFault,
+    inquiry::InquiryId,
     job::{Digest, JobId, Key, RowId},
     limits,
 };
@@ -29,6 +30,8 @@ pub struct MemoryStore {
     kept_bytes: usize,
     dead: VecDeque<(DeadLetter, Arc<Request>)>,
     next_dead: u64,
+    inquiries: HashMap<InquiryId, Arc<Request>>,
+    next_inquiry: u64,
 }
 
 impl MemoryStore {
@@ -44,6 +47,8 @@ impl MemoryStore {
             kept_bytes: 0,
             dead: VecDeque::new(),
             next_dead: 1,
+            inquiries: HashMap::new(),
+            next_inquiry: 1,
         }
     }
 
@@ -60,22 +65,28 @@ impl MemoryStore {
                 Written::Accepted { key: job.key }
             }
             // A result replaces its job, so that a full store can still drain.
-            Write::Finish { key, id, digest, messages, dead } => {
+            Write::Finish { key, id, digest, messages, dead, inquiry } => {
+                let mut opened = None;
                 if let Some(request) = self.jobs.remove(&key) {
                     self.bytes -= request_bytes(&request);
                     if let Some(death) = dead {
                         self.bury(&id, &digest, &death, request);
+                    } else if inquiry.is_some() {
+                        self.bytes += request_bytes(&request);
+                        opened = Some(InquiryId(self.next_inquiry));
+                        self.inquiries.insert(InquiryId(self.next_inquiry), request);
+                        self.next_inquiry += 1;
                     }
                 }
                 self.keep(&id, &messages);
-                Written::Finished { key, rows: self.insert_rows(messages) }
+                Written::Finished { key, rows: self.insert_rows(messages), inquiry: opened }
             }
             Write::Refuse { key, messages } => {
                 let size: usize = messages.iter().map(message_bytes).sum();
                 if self.bytes + size > self.max_bytes {
                     return Written::Failed { key, why: StoreFault::Full };
                 }
-                Written::Finished { key, rows: self.insert_rows(messages) }
+                Written::Finished { key, rows: self.insert_rows(messages), inquiry: None }
             }
             Write::Repeat { key, id, to } => match self.kept.get(&id) {
                 None => Written::NothingToRepeat { key },
@@ -84,7 +95,13 @@ impl MemoryStore {
                     Written::Repeated { key, rows: self.insert_rows(again) }
                 }
             },
-            Write::Resend { .. } => Written::Done,
+            Write::Close { inquiry, messages } => {
+                if let Some(request) = self.inquiries.remove(&inquiry) {
+                    self.bytes -= request_bytes(&request);
+                }
+                Written::Closed { inquiry, rows: self.insert_rows(messages) }
+            }
+            Write::Resend { .. } | Write::Learned { .. } => Written::Done,
             Write::Confirm { row } | Write::Bury { row, .. } => {
                 if let Some(message) = self.outbox.remove(&row) {
                     self.bytes -= message_bytes(&message);
@@ -153,7 +170,7 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn recover(&mut self) -> Recovered {
-        Recovered::default()
+        Recovered { salt: rand::random(), ..Recovered::default() }
     }
 
     fn transact(&mut self, writes: Vec<Write>) -> Vec<Written> {
@@ -162,6 +179,10 @@ impl Store for MemoryStore {
 
     fn row(&mut self, row: RowId) -> Option<Arc<Message>> {
         self.outbox.get(&row).cloned()
+    }
+
+    fn inquiry(&mut self, inquiry: InquiryId) -> Option<Arc<Request>> {
+        self.inquiries.get(&inquiry).cloned()
     }
 
     fn bytes(&self) -> usize {

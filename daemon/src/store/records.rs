@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use picket_core::{
+    escalation::decide::Reason,
+    inquiry::{Inquiry, InquiryId, Lane, StoredInquiry},
     job::{Digest, Failure, JobId, Key, Privacy, StoredJob},
     time::{Moment, Span, Stamp},
 };
@@ -70,9 +72,13 @@ impl Until {
         Self { left_us: at.since(now.moment).as_micros(), boot, up, wall, trusted }
     }
 
+    /// So long ago it was written.
+    pub fn age(self, now: Now) -> Span {
+        now.stamp.since(&Stamp { boot: self.boot, up: self.up, wall: self.wall, trusted: self.trusted })
+    }
+
     pub fn moment(self, now: Now) -> Moment {
-        let written = Stamp { boot: self.boot, up: self.up, wall: self.wall, trusted: self.trusted };
-        now.moment + Span::from_micros(self.left_us).saturating_sub(now.stamp.since(&written))
+        now.moment + Span::from_micros(self.left_us).saturating_sub(self.age(now))
     }
 }
 
@@ -88,6 +94,8 @@ pub(super) struct JobRecord {
     pub content: ContentRecord,
     to: AddressRecord,
     face: FaceRecord,
+    amend: bool,
+    group: Option<String>,
     /// How often a process died while it ran this job.
     pub attempts: u32,
     pub bytes: u64,
@@ -160,6 +168,8 @@ impl JobRecord {
             content,
             to: AddressRecord::new(&request.reply.to, names),
             face,
+            amend: request.amend,
+            group: request.group.as_deref().map(str::to_owned),
             attempts: job.attempts,
             bytes,
         })
@@ -195,6 +205,8 @@ impl JobRecord {
             privacy: Some(self.privacy()),
             content,
             reply: Reply { to: self.to.address(names), face },
+            amend: self.amend,
+            group: self.group.as_deref().map(Arc::from),
             answer_repeats: false,
         })
     }
@@ -209,6 +221,9 @@ impl JobRecord {
             deadline_at: self.until.moment(now),
             priority: self.priority,
             privacy: self.privacy(),
+            // The lottery's key is the store's, its draw the house's.
+            audit: false,
+            bytes: self.bytes,
             attempts: self.attempts,
             asker: self.to.address(names).mark(),
         })
@@ -319,6 +334,69 @@ impl DeadRecord {
             Was::Job(job) => job.content.payloads().filter_map(Payload::blob).collect(),
             Was::Row(message) => message.payload.blob().into_iter().collect(),
         }
+    }
+}
+
+/// An answered job about which a provider is still to be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct InquiryRecord {
+    pub job: JobRecord,
+    since: Until,
+    audit_lane: bool,
+    reason: String,
+    answered: String,
+    class: u32,
+    s: f32,
+    p_wrong: f32,
+    certified: bool,
+    audit: bool,
+    gain: f64,
+}
+
+impl InquiryRecord {
+    pub fn new(job: JobRecord, inquiry: &Inquiry, now: Now) -> Self {
+        Self {
+            job,
+            since: Until::new(now.moment, now),
+            audit_lane: inquiry.lane == Lane::Audit,
+            reason: inquiry.reason.code().to_owned(),
+            answered: inquiry.answered.code().to_owned(),
+            class: u32::try_from(inquiry.class).unwrap_or(u32::MAX),
+            s: inquiry.s,
+            p_wrong: inquiry.p_wrong,
+            certified: inquiry.certified,
+            audit: inquiry.audit,
+            gain: inquiry.gain,
+        }
+    }
+
+    /// `None`: something in it means nothing to this version.
+    pub fn stored(&self, id: InquiryId, names: &Names, now: Now) -> Option<StoredInquiry> {
+        let lost = || Failure::new("model/unknown", format!("there is no model {:?} here any more", self.job.model));
+        Some(StoredInquiry {
+            id,
+            job: JobId::new(&self.job.id).ok()?,
+            model: names.model(&self.job.model).ok_or_else(lost),
+            inquiry: Inquiry {
+                lane: if self.audit_lane { Lane::Audit } else { Lane::Value },
+                reason: Reason::parse(&self.reason)?,
+                answered: Reason::parse(&self.answered)?,
+                class: self.class as usize,
+                s: self.s,
+                p_wrong: self.p_wrong,
+                certified: self.certified,
+                audit: self.audit,
+                gain: self.gain,
+                privacy: self.job.privacy(),
+            },
+            age: self.since.age(now),
+            bytes: self.job.bytes,
+        })
+    }
+
+    /// Files that it keeps alive.
+    pub fn blobs(&self) -> impl Iterator<Item = BlobId> {
+        self.job.content.payloads().filter_map(Payload::blob)
     }
 }
 

@@ -8,10 +8,14 @@
 //! outbox    row    → where to       not confirmed (I3)
 //! seen      number → id, digest     finished ids, the last of them (I4)
 //! dead      number → letter, job    accepted jobs that got an error
-//! meta      name   → value          schema version, loss counters
+//! inquiries number → question, job  answered, and a provider is still to be asked
+//! learned   model  → state          what its inquiries taught
+//! meta      name   → value          schema version, loss counters, the lottery's key
 //! ```
 
 mod batch;
+mod dead;
+mod inquiries;
 mod open;
 mod recover;
 mod room;
@@ -29,6 +33,7 @@ use ::redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTr
 use bytes::Bytes;
 use picket_core::{
     StoreFault,
+    inquiry::InquiryId,
     job::{JobId, Key, RowId},
 };
 
@@ -45,7 +50,7 @@ use super::{
     Names,
     attempts::{AttemptFile, Mark},
     blobs::Blobs,
-    records::{DeadRecord, MessageRecord, Now, Payload, Was, decode},
+    records::{DeadRecord, InquiryRecord, MessageRecord, Now, Payload, Was, decode},
     reserve::Reserve,
 };
 use crate::{
@@ -62,12 +67,15 @@ const MESSAGES: Rows = TableDefinition::new("messages");
 const OUTBOX: Rows = TableDefinition::new("outbox");
 const SEEN: Rows = TableDefinition::new("seen");
 const DEAD: Rows = TableDefinition::new("dead");
+const INQUIRIES: Rows = TableDefinition::new("inquiries");
+const LEARNED: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("learned");
 const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("meta");
 
 /// Version of what the tables hold.
 const SCHEMA: u32 = 1;
 const FILE: &str = "picket.redb";
 const LOSSES: &str = "losses";
+const SALT: &str = "salt";
 
 /// Where the store is and how large it may grow.
 pub struct Setup {
@@ -106,6 +114,7 @@ struct Index {
     next_seen: u64,
     first_dead: u64,
     next_dead: u64,
+    next_inquiry: u64,
     bytes: u64,
     /// Results kept for repetition, oldest first.
     kept: VecDeque<(RowId, JobId, u64)>,
@@ -187,6 +196,7 @@ impl RedbStore {
         (index.next_job, index.next_row, index.bytes) = (change.next_job, change.next_row, change.bytes);
         (index.first_seen, index.next_seen) = (change.first_seen, change.next_seen);
         (index.first_dead, index.next_dead) = (change.first_dead, change.next_dead);
+        index.next_inquiry = change.next_inquiry;
         for key in change.finished {
             index.jobs.remove(&key);
         }
@@ -328,7 +338,19 @@ impl Store for RedbStore {
             Was::Row(_) => Some(Revived::Row),
         }
     }
+
+    fn inquiry(&mut self, inquiry: InquiryId) -> Option<Arc<Request>> {
+        let read = guarded(|| {
+            let transaction = self.db()?.begin_read()?;
+            let inquiries = transaction.open_table(INQUIRIES)?;
+            let found = inquiries.get(inquiry.0)?;
+            Ok(found.and_then(|value| decode::<InquiryRecord>(value.value())))
+        });
+        let request = read.ok()??.job.request(&self.setup.names, |payload| self.payload(payload))?;
+        Some(Arc::new(request))
+    }
 }
+
 impl Index {
     fn open(&mut self, key: Key, job: OpenJob) {
         self.bytes = self.bytes.saturating_add(job.bytes);

@@ -64,6 +64,8 @@ impl Handle {
                 to: Address { transport: self.context.id, to: id.as_str().into(), correlation: None },
                 face: Face::Message { outputs: false },
             },
+            amend: false,
+            group: None,
             answer_repeats: false,
         }
     }

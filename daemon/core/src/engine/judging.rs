@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::{Engine, FAR, Provider, Stage};
 use crate::{
-    Action, Answer, Note, Outcome, ProviderFault, Source, Timing,
+    Action, Answer, Note, Opinion, Outcome, ProviderFault, Source, Timing,
     escalation::{
         breaker::State,
-        decide::{self, Decision, Observation, ProviderView, Reason, Verdict},
+        decide::{self, Circumstances, Decision, Observation, ProviderView, Reason, Verdict},
     },
+    inquiry::Inquiry,
     job::{Failure, Key, ProviderId},
     limits,
     time::{Moment, Span},
@@ -52,7 +53,16 @@ impl Engine {
         let policy = &self.models[model.0].rules().policy;
         let views: Vec<ProviderView> = policy.providers.iter().map(|id| self.providers[id.0].view(*id, now)).collect();
         let left = job.deadline_at.since(now);
-        let decision = decide::decide(&seen, policy, job.privacy, &views, left, job.whole, asked);
+        let around = Circumstances {
+            privacy: job.privacy,
+            providers: &views,
+            left,
+            whole: job.whole,
+            asked,
+            audit: job.audit,
+            suspect: false,
+        };
+        let decision = decide::decide(&seen, policy, &around);
         match decision.verdict.clone() {
             Verdict::AnswerLocal(reason) => {
                 let reason = match (reason, fault) {
@@ -65,6 +75,7 @@ impl Engine {
                 let place = views.iter().position(|view| view.id == provider).unwrap_or(0);
                 self.providers[provider.0].breaker.admit(now);
                 self.providers[provider.0].calls += 1;
+                self.providers[provider.0].live_at = Some(now);
                 job.stage = Stage::Asking { provider, asked: place + 1, seen, decision };
                 out.push(Action::Ask { key, model, provider, timeout });
                 self.set_wake(key, now + timeout);
@@ -81,10 +92,10 @@ impl Engine {
         provider: ProviderId,
         timeout: Span,
         took: Span,
-        result: Result<(), ProviderFault>,
+        result: Result<Opinion, ProviderFault>,
         out: &mut Vec<Action>,
     ) {
-        self.providers[provider.0].learn(now, provider, timeout, result, out);
+        self.providers[provider.0].learn(now, provider, timeout, result.map(|_| ()), out);
         let Some(job) = self.jobs.get_mut(&key) else { return };
         if !matches!(&job.stage, Stage::Asking { provider: asked, .. } if *asked == provider) {
             return; // answered without it meanwhile
@@ -94,7 +105,7 @@ impl Engine {
             return;
         };
         match (result, &decision.verdict) {
-            (Ok(()), Verdict::Escalate { reason, .. }) => {
+            (Ok(_), Verdict::Escalate { reason, .. }) => {
                 self.answer(now, key, Source::Provider(provider), *reason, &decision, out)
             }
             (result, _) => self.decide(now, key, seen, asked, result.err(), out),
@@ -112,7 +123,12 @@ impl Engine {
     ) {
         let Some(job) = self.jobs.get(&key) else { return };
         let timing = Timing { total: now.since(job.arrived), ..job.timing };
-        let answer = Answer { source, certified: decision.certified, reason, evidence: decision.evidence, timing };
+        let later = match source {
+            Source::Local => decision.later.clone().map(|later| Inquiry { answered: reason, ..later }),
+            Source::Provider(_) => None,
+        };
+        let answer =
+            Answer { source, certified: decision.certified, reason, evidence: decision.evidence, timing, later };
         self.finish(key, Outcome::Answered(answer), out);
     }
 
@@ -141,10 +157,25 @@ impl Engine {
 impl Provider {
     fn view(&self, id: ProviderId, now: Moment) -> ProviderView {
         let admits = self.breaker.would_admit(now) && self.calls < limits::PROVIDER_CALLS;
-        ProviderView { id, admits, timeout: self.rules.timeout }
+        ProviderView { id, admits, timeout: self.rules.timeout, accuracy: self.rules.accuracy }
     }
 
-    fn learn(
+    /// For a question that nobody waits for: jobs come first.
+    pub(super) fn has_time(&self, now: Moment) -> bool {
+        let live = self.live_at.is_some_and(|at| now.since(at) < limits::LIVE_TRAFFIC);
+        let most = if live { limits::INQUIRY_CALLS_BESIDE } else { limits::INQUIRY_CALLS };
+        self.breaker.would_admit(now) && self.inquiries < most && self.calls < limits::PROVIDER_CALLS
+    }
+
+    /// Its breaker lets nothing pass until then.
+    pub(super) const fn rests_until(&self) -> Option<Moment> {
+        match self.breaker.state() {
+            State::Tripped { until, .. } => Some(until),
+            State::Admitting { .. } | State::Probing { .. } => None,
+        }
+    }
+
+    pub(super) fn learn(
         &mut self,
         now: Moment,
         id: ProviderId,

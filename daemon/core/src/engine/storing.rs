@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{EXPIRED, Engine, FAR, Job, Joined, Stage};
 use crate::{
-    Action, Note, OutboxRow, Outcome, StoreFault, Timing,
+    Action, Answer, Note, OutboxRow, Outcome, StoreFault, Timing,
+    inquiry::InquiryId,
     job::{Failure, Key},
     limits,
     time::Moment,
@@ -26,7 +27,14 @@ impl Engine {
         self.set_wake(key, deadline_at);
     }
 
-    pub(super) fn finished(&mut self, key: Key, rows: &[OutboxRow], out: &mut Vec<Action>) {
+    pub(super) fn finished(
+        &mut self,
+        now: Moment,
+        key: Key,
+        rows: &[OutboxRow],
+        inquiry: Option<InquiryId>,
+        out: &mut Vec<Action>,
+    ) {
         let Some(job) = self.remove(key) else { return };
         out.extend(job.acks.iter().map(|ticket| Action::Ack { ticket: *ticket }));
         match &job.stage {
@@ -38,6 +46,11 @@ impl Engine {
                     Outcome::Failed(..) => self.tally.dead += 1,
                 }
                 self.seen.finish(&job.id, job.digest, 0);
+                if let (Some(id), Outcome::Answered(Answer { later: Some(later), .. }), Some(model)) =
+                    (inquiry, &**outcome, job.model)
+                {
+                    self.inquire(now, id, (job.id.clone(), model, job.bytes), later.clone(), out);
+                }
             }
             _ => self.tally.refused += 1,
         }
@@ -51,6 +64,8 @@ impl Engine {
                 digest: job.digest,
                 model: job.model,
                 privacy: job.privacy,
+                audit: false,
+                bytes: 0,
                 priority: job.priority,
                 arrived: job.arrived,
                 deadline_at: job.deadline_at,
@@ -88,6 +103,10 @@ impl Engine {
     /// Nothing is acknowledged until the store works again: the operation is tried again after a while.
     pub(super) fn store_failed(&mut self, now: Moment, key: Key, why: StoreFault, out: &mut Vec<Action>) {
         out.push(Action::Note(Note::StoreFailed(why)));
+        if why == StoreFault::Full {
+            // A job is worth more than a question about one that is answered.
+            self.give_up_an_inquiry(now, out);
+        }
         let Some(job) = self.jobs.get(&key) else { return };
         let promised = matches!(job.stage, Stage::Finishing { .. });
         // The same job may have come with a ticket meanwhile; an ack that is owed keeps it, whoever came first.
@@ -120,7 +139,7 @@ mod tests {
     use crate::{
         Input, StoreFault,
         engine::{ModelRules, WhenFull},
-        escalation::{calibration::State, decide::Policy},
+        escalation::decide::Policy,
         job::{AckTicket, Arrival, Epoch, JobId, ModelId, Privacy, TransportId},
         time::Span,
     };
@@ -129,7 +148,7 @@ mod tests {
 
     /// An engine in which the same job has arrived so often, with these tickets; the first one is being accepted.
     fn arrived(tickets: &[Option<AckTicket>]) -> Engine {
-        let policy = Policy { temperature: 1.0, calibration: State::Missing, threshold: None, providers: vec![] };
+        let policy = Policy::alone(1.0, None);
         let rules =
             ModelRules { workers: 1, queue: 2, when_full: WhenFull::Shed, deadline: Span::from_millis(50), policy };
         let mut engine = Engine::new(vec![rules], vec![]);
@@ -143,6 +162,8 @@ mod tests {
                 priority: 0,
                 privacy: Privacy::Ok,
                 ticket: *ticket,
+                audit: false,
+                bytes: 0,
                 answer_repeats: ticket.is_none(),
                 again: false,
                 asker: 0,

@@ -9,6 +9,7 @@ use super::{
     score::{Rated, ScoreRule},
 };
 use crate::{
+    inquiry::{Inquiry, Lane},
     job::{Privacy, ProviderId},
     limits,
     time::Span,
@@ -35,6 +36,24 @@ pub struct Policy {
     pub calibration: State,
     /// Providers in the order in which they are asked; empty: never.
     pub providers: Vec<ProviderId>,
+    /// Answer at once and let a provider correct it later, instead of waiting for it.
+    pub at_once: bool,
+    /// Somebody hears of a later revision.
+    pub amends: bool,
+}
+
+impl Policy {
+    /// Nobody is asked, nothing is certified.
+    pub const fn alone(temperature: f32, threshold: Option<f32>) -> Self {
+        Self {
+            temperature,
+            threshold,
+            calibration: State::Missing,
+            providers: Vec::new(),
+            at_once: false,
+            amends: false,
+        }
+    }
 }
 
 /// A provider as it looks at the moment of the decision.
@@ -43,6 +62,38 @@ pub struct ProviderView {
     pub id: ProviderId,
     pub admits: bool,
     pub timeout: Span,
+    /// Share of its answers that are right, as far as anybody knows.
+    pub accuracy: f64,
+}
+
+/// What surrounds a decision, beside the answer itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    pub privacy: Privacy,
+    pub providers: &'a [ProviderView],
+    /// Time to the job's deadline …
+    pub left: Span,
+    /// … and between its arrival and its deadline.
+    pub whole: Span,
+    /// So many of the providers were asked already for this job.
+    pub asked: usize,
+    /// The lottery has drawn this job, before anybody knew the answer.
+    pub audit: bool,
+    /// An alarm has rung: the certificate is suspended.
+    pub suspect: bool,
+}
+
+impl Circumstances<'_> {
+    /// Nobody can be asked.
+    pub const ALONE: Self = Self {
+        privacy: Privacy::Never,
+        providers: &[],
+        left: Span::ZERO,
+        whole: Span::ZERO,
+        asked: 0,
+        audit: false,
+        suspect: false,
+    };
 }
 
 /// The numbers that led to a decision; part of every result.
@@ -54,7 +105,11 @@ pub struct Evidence {
     pub lambda: Option<f32>,
     /// Estimated probability that the local answer is wrong.
     pub p_wrong: Option<f32>,
-    /// What the certificate in force promises, and on how many cases.
+    /// By how much a provider's answer is expected to be right more often than the local one.
+    pub gain: Option<f64>,
+    /// Drawn by lottery for a second opinion.
+    pub audit: bool,
+    /// What the certificate promises, and on how many cases; also while it is suspended.
     pub promise: Option<Promised>,
 }
 
@@ -80,27 +135,25 @@ pub struct Decision {
     pub verdict: Verdict,
     pub certified: bool,
     pub evidence: Evidence,
+    /// To be asked afterwards, if the local answer is the one that goes out.
+    pub later: Option<Inquiry>,
 }
 
 /// Decides on a local output. Pure: the same arguments give the same decision.
-///
-/// `left` is the time to the job's deadline; `asked` counts the providers that were asked already for this job.
-pub fn decide(
-    seen: &Observation,
-    policy: &Policy,
-    privacy: Privacy,
-    providers: &[ProviderView],
-    left: Span,
-    whole: Span,
-    asked: usize,
-) -> Decision {
-    let evidence = evidence(seen, policy);
-    let certified = matches!((&policy.calibration, evidence.s, evidence.lambda),
+pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances<'_>) -> Decision {
+    let rated = match seen {
+        Observation::Scores(scores) => rule(policy).rate(scores),
+        Observation::Opaque | Observation::Malformed(_) => None,
+    };
+    let evidence = evidence(rated, policy, around);
+    let covered = matches!((&policy.calibration, evidence.s, evidence.lambda),
         (State::Valid(_), Some(s), Some(lambda)) if s >= lambda);
+    let certified = covered && !around.suspect;
     let doubt = match seen {
         Observation::Opaque => None,
         Observation::Malformed(_) => Some(Reason::EscBadOutput),
         Observation::Scores(_) => match (evidence.s, evidence.lambda) {
+            (Some(_), Some(_)) if covered && around.suspect => Some(Reason::EscSuspect),
             // A NaN is not below anything, and is no certainty either.
             (Some(s), Some(lambda)) if s < lambda || s.is_nan() => Some(Reason::EscBelowLambda),
             (None, _) => Some(Reason::EscBadOutput),
@@ -109,12 +162,12 @@ pub fn decide(
     };
     let verdict = match doubt {
         None if certified => Verdict::AnswerLocal(Reason::LocalCertified),
-        None => Verdict::AnswerLocal(uncertified(&policy.calibration)),
-        Some(reason) if providers.is_empty() => Verdict::AnswerLocal(match (&policy.calibration, reason) {
+        None => Verdict::AnswerLocal(uncertified(policy, around)),
+        Some(reason) if around.providers.is_empty() => Verdict::AnswerLocal(match (&policy.calibration, reason) {
             (State::Valid(_), Reason::EscBelowLambda) => Reason::LocalPolicyNoEgress,
-            (state, _) => uncertified(state),
+            _ => uncertified(policy, around),
         }),
-        Some(reason) => escalate(reason, privacy, providers, left, whole, asked),
+        Some(reason) => escalate(reason, policy, around),
     };
     let verdict = match (seen, verdict) {
         (Observation::Malformed(why), Verdict::AnswerLocal(_)) => Verdict::Fail(why.clone()),
@@ -123,50 +176,98 @@ pub fn decide(
         }
         (_, verdict) => verdict,
     };
-    Decision { verdict, certified, evidence }
+    let later = rated.and_then(|rated| later(rated, doubt, certified, &verdict, policy, around));
+    Decision { verdict, certified, evidence, later }
 }
 
-const fn uncertified(state: &State) -> Reason {
-    match state {
+const fn uncertified(policy: &Policy, around: &Circumstances<'_>) -> Reason {
+    match &policy.calibration {
         State::Mismatch => Reason::LocalUncertifiedModelMismatch,
+        State::Valid(_) if around.suspect => Reason::LocalUncertifiedSuspect,
         State::Missing | State::Valid(_) => Reason::LocalUncertifiedNoCalibration,
     }
 }
 
-fn escalate(
-    reason: Reason,
-    privacy: Privacy,
-    providers: &[ProviderView],
-    left: Span,
-    whole: Span,
-    asked: usize,
-) -> Verdict {
-    if !privacy.may_leave() {
+fn escalate(reason: Reason, policy: &Policy, around: &Circumstances<'_>) -> Verdict {
+    if !around.privacy.may_leave() {
         return Verdict::AnswerLocal(Reason::LocalPolicyNoEgress);
     }
-    let margin = limits::ANSWER_MARGIN.min(Span::from_micros(whole.as_micros() / limits::ANSWER_MARGIN_DIVISOR));
-    let wait = left.saturating_sub(margin);
-    if wait == Span::ZERO {
+    let margin = Span::from_micros(around.whole.as_micros() / limits::ANSWER_MARGIN_DIVISOR);
+    let wait = around.left.saturating_sub(limits::ANSWER_MARGIN.min(margin));
+    // An unusable output is no answer that could be corrected later.
+    let at_once = policy.at_once && reason != Reason::EscBadOutput;
+    if wait == Span::ZERO || at_once {
         return Verdict::AnswerLocal(Reason::LocalUncertifiedDeadline);
     }
-    match providers.iter().skip(asked).find(|p| p.admits) {
+    match around.providers.iter().skip(around.asked).find(|p| p.admits) {
         Some(p) => Verdict::Escalate { provider: p.id, timeout: wait.min(p.timeout), reason },
         None => Verdict::AnswerLocal(Reason::LocalUncertifiedLink),
     }
 }
 
-fn evidence(seen: &Observation, policy: &Policy) -> Evidence {
-    let Observation::Scores(scores) = seen else { return Evidence::default() };
-    if let State::Valid(certified) = &policy.calibration {
-        let promised =
-            Promised { alpha: certified.promise.alpha, delta: certified.promise.delta, cases: certified.cases };
-        let Some(Rated { class, s, p_wrong, .. }) = certified.score.rate(scores) else { return Evidence::default() };
-        let lambda = Some(certified.lambda(class));
-        return Evidence { s: Some(s), lambda, p_wrong: Some(p_wrong), promise: Some(promised) };
+/// What is to be asked when the answer has gone out: whatever the lottery has drawn, and what was doubtful and got no
+/// provider's answer, if anybody wants to know.
+fn later(
+    rated: Rated,
+    doubt: Option<Reason>,
+    certified: bool,
+    verdict: &Verdict,
+    policy: &Policy,
+    around: &Circumstances<'_>,
+) -> Option<Inquiry> {
+    let allowed = around.privacy.may_leave() && !around.providers.is_empty();
+    let (lane, reason) = match doubt {
+        _ if !allowed => return None,
+        Some(reason) if policy.amends && reason != Reason::EscBadOutput => (Lane::Value, reason),
+        _ if around.audit => (Lane::Audit, Reason::EscAudit),
+        _ => return None,
+    };
+    let answered = match verdict {
+        Verdict::AnswerLocal(reason) => *reason,
+        Verdict::Escalate { .. } => Reason::LocalUncertifiedDeadline,
+        Verdict::Fail(_) => return None,
+    };
+    Some(Inquiry {
+        lane,
+        reason,
+        answered,
+        class: rated.class,
+        s: rated.s,
+        p_wrong: rated.p_wrong,
+        certified,
+        audit: around.audit,
+        gain: gain(rated, around).unwrap_or(0.0),
+        privacy: around.privacy,
+    })
+}
+
+/// The first provider's: it is the one that is asked.
+fn gain(rated: Rated, around: &Circumstances<'_>) -> Option<f64> {
+    let first = around.providers.first()?;
+    Some(first.accuracy - (1.0 - f64::from(rated.p_wrong)))
+}
+
+fn rule(policy: &Policy) -> ScoreRule {
+    let plain = || ScoreRule::Softmax { temperature: policy.temperature };
+    policy.calibration.certified().map_or_else(plain, |certified| certified.score.clone())
+}
+
+fn evidence(rated: Option<Rated>, policy: &Policy, around: &Circumstances<'_>) -> Evidence {
+    let Some(rated) = rated else { return Evidence { audit: around.audit, ..Evidence::default() } };
+    let certified = policy.calibration.certified();
+    let promise = certified.map(|certified| Promised {
+        alpha: certified.promise.alpha,
+        delta: certified.promise.delta,
+        cases: certified.cases,
+    });
+    Evidence {
+        s: Some(rated.s),
+        lambda: certified.map_or(policy.threshold, |certified| Some(certified.lambda(rated.class))),
+        p_wrong: Some(rated.p_wrong),
+        gain: gain(rated, around),
+        audit: around.audit,
+        promise,
     }
-    let rated = ScoreRule::Softmax { temperature: policy.temperature }.rate(scores);
-    let (s, p_wrong) = (rated.map(|rated| rated.s), rated.map(|rated| rated.p_wrong));
-    Evidence { s, lambda: policy.threshold, p_wrong, promise: None }
 }
 
 /// Softmax of `scores / temperature`: exp(z/T) / Σ exp(z/T) (Guo et al. 2017, "On Calibration of Modern Neural Networks").
@@ -191,157 +292,5 @@ pub fn top_probability(scores: &[f32], temperature: f32) -> Option<(usize, f32)>
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::escalation::{calibration::Certified, certificate::Promise};
-
-    const HOUR: Span = Span::from_millis(3_600_000);
-
-    fn policy(threshold: f32) -> Policy {
-        Policy {
-            temperature: 1.0,
-            calibration: State::Missing,
-            threshold: Some(threshold),
-            providers: vec![ProviderId(0), ProviderId(1)],
-        }
-    }
-
-    fn view(id: usize, admits: bool) -> ProviderView {
-        ProviderView { id: ProviderId(id), admits, timeout: Span::from_millis(2_000) }
-    }
-
-    fn doubtful() -> Observation {
-        Observation::Scores(vec![0.1, 0.0, 0.0])
-    }
-
-    #[test]
-    fn softmax_survives_large_scores() {
-        let p = softmax(&[1000.0, 0.0], 1.0);
-        assert_eq!(p, vec![1.0, 0.0]);
-        let (index, p) = top_probability(&[0.0, 2.0, 1.0], 2.0).unwrap();
-        assert_eq!(index, 1);
-        // e^1 / (e^0 + e^1 + e^0.5)
-        assert!((p - 0.506_48).abs() < 1e-4);
-    }
-
-    #[test]
-    fn a_sure_answer_stays_local_and_is_not_certified() {
-        let d =
-            decide(&Observation::Scores(vec![9.0, 0.0]), &policy(0.9), Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
-        assert_eq!(d.verdict, Verdict::AnswerLocal(Reason::LocalUncertifiedNoCalibration));
-        assert!(!d.certified);
-        assert!(d.evidence.s.unwrap() > 0.99);
-    }
-
-    #[test]
-    fn a_doubtful_answer_goes_to_the_first_provider_that_admits() {
-        let d = decide(&doubtful(), &policy(0.9), Privacy::Ok, &[view(0, false), view(1, true)], HOUR, HOUR, 0);
-        assert_eq!(
-            d.verdict,
-            Verdict::Escalate {
-                provider: ProviderId(1),
-                timeout: Span::from_millis(2_000),
-                reason: Reason::EscBelowLambda
-            }
-        );
-        let d = decide(&doubtful(), &policy(0.9), Privacy::Ok, &[view(0, true), view(1, true)], HOUR, HOUR, 2);
-        assert_eq!(d.verdict, Verdict::AnswerLocal(Reason::LocalUncertifiedLink), "each provider is asked once");
-    }
-
-    #[test]
-    fn privacy_and_deadline_keep_a_doubtful_answer_local() {
-        for privacy in [Privacy::Never, Privacy::Redacted] {
-            let d = decide(&doubtful(), &policy(0.9), privacy, &[view(0, true)], HOUR, HOUR, 0);
-            assert_eq!(d.verdict, Verdict::AnswerLocal(Reason::LocalPolicyNoEgress));
-        }
-        let left = Span::from_millis(10);
-        let d = decide(&doubtful(), &policy(0.9), Privacy::Ok, &[view(0, true)], left, HOUR, 0);
-        assert_eq!(d.verdict, Verdict::AnswerLocal(Reason::LocalUncertifiedDeadline));
-    }
-
-    #[test]
-    fn the_provider_is_given_up_before_the_deadline() {
-        let whole = Span::from_millis(1_000);
-        let d = decide(&doubtful(), &policy(0.9), Privacy::Ok, &[view(0, true)], Span::from_millis(500), whole, 0);
-        let Verdict::Escalate { timeout, .. } = d.verdict else { panic!("{d:?}") };
-        assert_eq!(timeout, Span::from_millis(480));
-    }
-
-    #[test]
-    fn malformed_output_fails_unless_a_provider_helps() {
-        let bad = Observation::Malformed("output 0 has a NaN".into());
-        let d = decide(&bad, &policy(0.9), Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
-        assert!(matches!(d.verdict, Verdict::Escalate { reason: Reason::EscBadOutput, .. }));
-        let d = decide(&bad, &policy(0.9), Privacy::Never, &[view(0, true)], HOUR, HOUR, 0);
-        assert_eq!(d.verdict, Verdict::Fail("output 0 has a NaN".into()));
-    }
-
-    #[test]
-    fn without_threshold_or_classes_nothing_escalates() {
-        let none = Policy { threshold: None, ..policy(0.9) };
-        for seen in [doubtful(), Observation::Opaque] {
-            let d = decide(&seen, &none, Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
-            assert_eq!(d.verdict, Verdict::AnswerLocal(Reason::LocalUncertifiedNoCalibration));
-        }
-    }
-
-    /// A promise of at most 2 % with λ 0.9, and 0.99 for class 1.
-    fn certified() -> Policy {
-        let certified = Certified {
-            score: ScoreRule::Softmax { temperature: 1.0 },
-            lambdas: vec![0.9, 0.99],
-            cases: 300,
-            promise: Promise { alpha: 0.02, delta: 0.05 },
-            digest: "sha256:0".into(),
-        };
-        Policy { threshold: Some(0.0), calibration: State::Valid(Arc::new(certified)), ..policy(0.0) }
-    }
-
-    /// Two classes, the first of this probability.
-    fn scores(p: f32) -> Observation {
-        Observation::Scores(vec![p.ln(), (1.0 - p).ln()])
-    }
-
-    #[test]
-    fn what_the_certificate_covers_stays_here() {
-        let d = decide(&scores(0.95), &certified(), Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
-        assert_eq!((d.verdict, d.certified), (Verdict::AnswerLocal(Reason::LocalCertified), true));
-        let promised = Promised { alpha: 0.02, delta: 0.05, cases: 300 };
-        assert_eq!((d.evidence.lambda, d.evidence.promise), (Some(0.9), Some(promised)));
-    }
-
-    #[test]
-    fn what_it_does_not_cover_is_asked_or_says_so() {
-        // Class 1 has a stricter threshold of its own.
-        for seen in [scores(0.89), scores(0.04)] {
-            let d = decide(&seen, &certified(), Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
-            assert!(matches!(d.verdict, Verdict::Escalate { reason: Reason::EscBelowLambda, .. }), "{d:?}");
-            let nobody = decide(&seen, &certified(), Privacy::Ok, &[], HOUR, HOUR, 0);
-            assert_eq!(nobody.verdict, Verdict::AnswerLocal(Reason::LocalPolicyNoEgress));
-            assert!(!d.certified && !nobody.certified);
-        }
-        let beyond = Observation::Scores(vec![0.0, 0.0, 90.0]);
-        let d = decide(&beyond, &certified(), Privacy::Ok, &[], HOUR, HOUR, 0);
-        assert!(!d.certified, "a class that was never certified");
-    }
-
-    #[test]
-    fn a_foreign_calibration_certifies_nothing() {
-        let policy = Policy { calibration: State::Mismatch, ..policy(0.9) };
-        let d = decide(&scores(0.999), &policy, Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
-        let verdict = Verdict::AnswerLocal(Reason::LocalUncertifiedModelMismatch);
-        assert_eq!((d.verdict, d.certified), (verdict, false));
-    }
-
-    #[test]
-    fn no_scores_are_no_answer() {
-        for policy in [certified(), policy(0.9)] {
-            let d = decide(&Observation::Scores(vec![]), &policy, Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
-            assert!(matches!(d.verdict, Verdict::Escalate { reason: Reason::EscBadOutput, .. }), "{d:?}");
-            let d = decide(&Observation::Scores(vec![]), &policy, Privacy::Never, &[view(0, true)], HOUR, HOUR, 0);
-            assert!(matches!(d.verdict, Verdict::Fail(_)) && !d.certified, "{d:?}");
-        }
-    }
-}
+#[path = "decide_tests.rs"]
+mod tests;

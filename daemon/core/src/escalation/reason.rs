@@ -9,6 +9,8 @@ pub enum Reason {
     LocalUncertifiedNoCalibration,
     /// Local answer without a certificate: the calibration is that of another model, or of other steps around it.
     LocalUncertifiedModelMismatch,
+    /// Local answer without a certificate: an alarm has rung, and the certificate is suspended.
+    LocalUncertifiedSuspect,
     /// Local answer although doubtful: no provider could be reached.
     LocalUncertifiedLink,
     /// Local answer although doubtful: the provider would be, or was, too late.
@@ -17,31 +19,46 @@ pub enum Reason {
     LocalPolicyNoEgress,
     /// The local score was below the threshold; a provider answered.
     EscBelowLambda,
+    /// The certificate is suspended; a provider answered.
+    EscSuspect,
+    /// The lottery has drawn this one for a second opinion.
+    EscAudit,
     /// The local output was unusable; a provider answered.
     EscBadOutput,
 }
 
 impl Reason {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::LocalCertified,
         Self::LocalUncertifiedNoCalibration,
         Self::LocalUncertifiedModelMismatch,
+        Self::LocalUncertifiedSuspect,
         Self::LocalUncertifiedLink,
         Self::LocalUncertifiedDeadline,
         Self::LocalPolicyNoEgress,
         Self::EscBelowLambda,
+        Self::EscSuspect,
+        Self::EscAudit,
         Self::EscBadOutput,
     ];
+
+    /// `None`: no code of this version.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
 
     pub const fn code(self) -> &'static str {
         match self {
             Self::LocalCertified => "LOCAL_CERTIFIED",
             Self::LocalUncertifiedModelMismatch => "LOCAL_UNCERTIFIED_MODEL_MISMATCH",
             Self::LocalUncertifiedNoCalibration => "LOCAL_UNCERTIFIED_NO_CALIBRATION",
+            Self::LocalUncertifiedSuspect => "LOCAL_UNCERTIFIED_SUSPECT",
             Self::LocalUncertifiedLink => "LOCAL_UNCERTIFIED_LINK",
             Self::LocalUncertifiedDeadline => "LOCAL_UNCERTIFIED_DEADLINE",
             Self::LocalPolicyNoEgress => "LOCAL_POLICY_NO_EGRESS",
             Self::EscBelowLambda => "ESC_BELOW_LAMBDA",
+            Self::EscSuspect => "ESC_SUSPECT",
+            Self::EscAudit => "ESC_AUDIT",
             Self::EscBadOutput => "ESC_BAD_OUTPUT",
         }
     }

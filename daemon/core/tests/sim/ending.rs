@@ -42,6 +42,7 @@ impl World<'_> {
             "a caller never heard anything: {:?}",
             self.readers.calls
         );
+        assert!(self.store.inquiries.is_empty(), "questions never ended: {:?}", self.store.inquiries);
         assert!(self.store.jobs.is_empty(), "accepted jobs never ended: {:?}", self.store.jobs);
         let left = self.store.rows.keys().find(|row| !self.confirms_lost.contains(row));
         assert_eq!(left, None, "this row was never confirmed to the store");
@@ -75,6 +76,7 @@ impl World<'_> {
                     deadline: Some(Span::from_millis(u64::MAX)),
                     priority: 0,
                     privacy: Privacy::Never,
+                    audit: false,
                     poison: false,
                 });
                 let happening =

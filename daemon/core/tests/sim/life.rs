@@ -33,6 +33,7 @@ impl World<'_> {
         }
         self.process = Some(process);
         self.tell(self.store.recovered());
+        self.tell(self.store.open_inquiries());
         if let Some(transport) = self.plan.http {
             self.tell(Input::LinkUp { transport, epoch: Epoch(0), terms: LinkTerms::default() });
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use picket_core::{
-    Action, Input, Note, Outcome, ProviderFault, Refusal,
+    Action, Input, Note, Opinion, Outcome, ProviderFault, Refusal,
     escalation::decide::Observation,
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, TransportId},
     limits,
@@ -60,11 +60,17 @@ impl World<'_> {
                 known.forgotten = true;
                 process.forgotten += 1;
             }
+            Action::Inquire { inquiry, model, provider, timeout, reason } => {
+                self.inquire(inquiry, model, provider, timeout, reason);
+            }
+            Action::Close { inquiry, job, model, was, age: _, ending } => {
+                self.close(inquiry, &job, model, &was, ending)
+            }
             Action::Note(note) => self.noted(&note),
         }
     }
 
-    fn send_to_store(&mut self, op: Op) {
+    pub fn send_to_store(&mut self, op: Op) {
         let longest = if self.probing { Span::ZERO } else { self.plan.store_latency };
         let (durable, reported) = (up_to(&mut self.rng, longest), up_to(&mut self.rng, longest));
         self.after(durable, Inside::Commit(op, reported));
@@ -173,14 +179,15 @@ impl World<'_> {
         self.hears_after(took, Input::ProviderAnswered { key, provider, timeout, took, result });
     }
 
-    fn provider_answers(&mut self, mood: Mood, timeout: Span) -> (Span, Result<(), ProviderFault>) {
+    pub fn provider_answers(&mut self, mood: Mood, timeout: Span) -> (Span, Result<Opinion, ProviderFault>) {
+        let opinion = self.opinion();
         let rng = &mut self.rng;
         let late = Span::from_micros(timeout.as_micros() + rng.random_range(0..=timeout.as_micros() / 2));
         match mood {
-            Mood::Good => (up_to(rng, timeout), Ok(())),
+            Mood::Good => (up_to(rng, timeout), Ok(opinion)),
             Mood::Unreachable if rng.random_bool(0.3) => (up_to(rng, timeout), Err(ProviderFault::Refused)),
             Mood::Unreachable => (Span::from_micros(300), Err(ProviderFault::Unreachable)),
-            Mood::Slow if rng.random_bool(0.5) => (late, Ok(())),
+            Mood::Slow if rng.random_bool(0.5) => (late, Ok(opinion)),
             Mood::Slow => (late, Err(ProviderFault::TooSlow)),
             Mood::Confused => (up_to(rng, timeout), Err(ProviderFault::BadAnswer)),
             Mood::Moody => {
@@ -311,6 +318,7 @@ impl World<'_> {
                 self.coverage.hit(if closed { Seen::BreakerClosed } else { Seen::BreakerTripped });
             }
             Note::Undeliverable { .. } | Note::Evicted { .. } | Note::StoreFailed(_) | Note::ProviderFailed { .. } => {}
+            Note::InquiryDropped { .. } => {}
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Spec {
     pub deadline: Option<Span>,
     pub priority: u8,
     pub privacy: Privacy,
+    /// The lottery has drawn it.
+    pub audit: bool,
     /// Whatever process runs it dies of it.
     pub poison: bool,
 }
@@ -123,7 +125,7 @@ impl Plan {
         Self {
             models,
             moods: (0..providers).map(|_| mood(rng)).collect(),
-            providers: (0..providers).map(|_| ProviderRules { timeout: millis(rng, 5..200) }).collect(),
+            providers: (0..providers).map(|_| ProviderRules { timeout: millis(rng, 5..200), accuracy: 0.95 }).collect(),
             mqtt,
             http,
             happenings,
@@ -161,6 +163,8 @@ fn model(rng: &mut StdRng, providers: usize) -> ModelRules {
             calibration: calibration(rng),
             threshold: rng.random_bool(0.8).then_some(0.9),
             providers: asked,
+            at_once: rng.random_bool(0.2),
+            amends: rng.random_bool(0.7),
         },
     }
 }
@@ -198,6 +202,7 @@ fn spec(rng: &mut StdRng, poison: f64, number: usize, models: usize) -> Spec {
         deadline,
         priority: if rng.random_bool(0.6) { 0 } else { rng.random_range(0..=9) },
         privacy: *[Privacy::Ok, Privacy::Ok, Privacy::Ok, Privacy::Redacted, Privacy::Never].choose(rng).unwrap(),
+        audit: rng.random_bool(0.1),
         poison: rng.random_bool(poison),
     }
 }

@@ -18,6 +18,7 @@ use picket_core::{
 
 use super::{
     coverage::{Coverage, Seen},
+    inquiries::Asked,
     plan::{Plan, Spec},
     store::Address,
     way_out::Lane,
@@ -102,6 +103,7 @@ pub struct Process {
     pub inferring: Vec<usize>,
     pub peak: Vec<usize>,
     pub calls: Vec<usize>,
+    pub asked: Asked,
     pub draining: bool,
     /// Priority of the latest arrival.
     pub newcomer: u8,
@@ -130,6 +132,7 @@ impl Process {
             inferring: vec![0; plan.models.len()],
             peak: vec![0; plan.models.len()],
             calls: vec![0; plan.providers.len()],
+            asked: Asked::default(),
             draining: false,
             newcomer: 0,
             tally: Tally::default(),
@@ -187,7 +190,7 @@ impl Process {
                 self.tally.accepted += 1;
                 self.tally.waiting += 1;
             }
-            Input::Finished { key, rows } => {
+            Input::Finished { key, rows, .. } => {
                 self.learn_rows(rows);
                 self.ended(*key);
             }
@@ -222,6 +225,15 @@ impl Process {
                     known.helped = Some(*provider);
                 }
             }
+            Input::Opined { inquiry, provider, .. } => {
+                self.calls[provider.0] -= 1;
+                assert!(self.asked.asking.remove(inquiry));
+            }
+            Input::Closed { inquiry, rows } => {
+                self.learn_rows(rows);
+                assert!(self.asked.closing.remove(inquiry));
+            }
+            Input::Inquiries(_) => {}
             Input::Drain => self.draining = true,
             Input::Arrived(arrival) => self.newcomer = arrival.priority,
             Input::Tick => {}
@@ -259,7 +271,10 @@ impl Process {
             let lane: Option<&Lane> = self.lanes.get(transport);
             lane.is_none_or(|lane| lane.epoch.is_none() || (lane.receipts && lane.resting.contains(row)))
         };
-        let idle = self.keys.len() == self.forgotten && self.rows.iter().all(undeliverable);
+        let idle = self.keys.len() == self.forgotten
+            && self.rows.iter().all(undeliverable)
+            && self.asked.asking.is_empty()
+            && self.asked.closing.is_empty();
         assert_eq!(self.engine.idle(), idle, "idle() is not whether something is still to be done here");
         if let Some(at) = self.engine.next_deadline() {
             assert!(at > now, "next_deadline() {at:?} is not after {now:?}: a busy loop");

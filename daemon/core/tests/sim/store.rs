@@ -8,8 +8,9 @@ use std::{
 
 use picket_core::{
     Input, OutboxRow, Outcome,
+    inquiry::{Inquiry, InquiryId, StoredInquiry},
     job::{Digest, JobId, Key, ModelId, RowId, StoredJob, TransportId},
-    time::Moment,
+    time::{Moment, Span},
 };
 
 use super::plan::Spec;
@@ -45,6 +46,7 @@ pub enum Op {
     Refuse { key: Key, to: Address },
     Repeat { key: Key, spec: Rc<Spec>, to: Address },
     Confirm { row: RowId },
+    Close { inquiry: InquiryId, amended: bool },
 }
 
 impl Op {
@@ -54,7 +56,7 @@ impl Op {
             | Self::Finish { key, .. }
             | Self::Refuse { key, .. }
             | Self::Repeat { key, .. } => Some(*key),
-            Self::Confirm { .. } => None,
+            Self::Confirm { .. } | Self::Close { .. } => None,
         }
     }
 }
@@ -92,6 +94,10 @@ pub struct Store {
     keep: usize,
     dead_letters: Option<TransportId>,
     most_rows: Option<usize>,
+    pub inquiries: BTreeMap<InquiryId, (Rc<Spec>, Inquiry)>,
+    next_inquiry: u64,
+    /// Where later revisions go.
+    amendments: Option<TransportId>,
     next_row: u64,
     next_value: u64,
     /// History, for the checks: every id that was ever accepted, with its content and its reply's address …
@@ -103,7 +109,12 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn new(keep: usize, dead_letters: Option<TransportId>, most_rows: Option<usize>) -> Self {
+    pub fn new(
+        keep: usize,
+        dead_letters: Option<TransportId>,
+        most_rows: Option<usize>,
+        amendments: Option<TransportId>,
+    ) -> Self {
         Self {
             jobs: BTreeMap::new(),
             rows: BTreeMap::new(),
@@ -113,6 +124,9 @@ impl Store {
             keep,
             dead_letters,
             most_rows,
+            inquiries: BTreeMap::new(),
+            next_inquiry: 0,
+            amendments,
             next_row: 0,
             next_value: 0,
             accepted: BTreeMap::new(),
@@ -139,7 +153,7 @@ impl Store {
                     rows.push(self.add_row(Row { to, value }, None));
                 }
                 rows.extend(self.dead_letter());
-                Some(Input::Finished { key, rows })
+                Some(Input::Finished { key, rows, inquiry: None })
             }
             Op::Repeat { key, spec, to } => {
                 let done = self.done.get(&spec.id).expect("only a finished id is repeated");
@@ -154,6 +168,15 @@ impl Store {
                 let was_there = self.rows.remove(&row).is_some();
                 assert!(was_there || self.evicted.contains(&row), "{row:?} is confirmed, and not there");
                 None
+            }
+            Op::Close { inquiry, amended } => {
+                let was = self.inquiries.remove(&inquiry);
+                assert!(was.is_some(), "{inquiry:?} ends twice");
+                let rows = self.amendments.filter(|_| amended).map(|transport| {
+                    let value = self.fresh_value();
+                    self.add_row(Row { to: Address::Topic(transport), value }, None)
+                });
+                Some(Input::Closed { inquiry, rows: rows.into_iter().collect() })
             }
         }
     }
@@ -184,7 +207,17 @@ impl Store {
         if matches!(outcome, Outcome::Failed(..)) {
             rows.extend(self.dead_letter());
         }
-        Input::Finished { key, rows }
+        let later = match outcome {
+            Outcome::Answered(answer) => answer.later.clone(),
+            Outcome::Failed(..) => None,
+        };
+        let inquiry = later.map(|inquiry| {
+            self.next_inquiry += 1;
+            let id = InquiryId(self.next_inquiry);
+            self.inquiries.insert(id, (job.spec.clone(), inquiry));
+            id
+        });
+        Input::Finished { key, rows, inquiry }
     }
 
     fn dead_letter(&mut self) -> Option<OutboxRow> {
@@ -205,6 +238,19 @@ impl Store {
         OutboxRow { row: id, transport: row.to.transport(), job }
     }
 
+    /// Questions that a new process finds.
+    pub fn open_inquiries(&self) -> Input {
+        let stored = |(id, (spec, inquiry)): (&InquiryId, &(Rc<Spec>, Inquiry))| StoredInquiry {
+            id: *id,
+            job: spec.id.clone(),
+            model: Ok(ModelId(spec.model.expect("only known models are accepted"))),
+            inquiry: inquiry.clone(),
+            age: Span::ZERO,
+            bytes: 64,
+        };
+        Input::Inquiries(self.inquiries.iter().map(stored).collect())
+    }
+
     /// What a new process finds.
     pub fn recovered(&self) -> Input {
         let job = |(key, kept): (&Key, &Kept)| StoredJob {
@@ -213,6 +259,8 @@ impl Store {
             digest: kept.spec.digest,
             model: Ok(ModelId(kept.spec.model.expect("only known models are accepted"))),
             attempts: kept.attempts,
+            audit: kept.spec.audit,
+            bytes: 64,
             asker: kept.to.asker(),
             deadline_at: kept.deadline_at,
             priority: kept.spec.priority,

@@ -9,6 +9,7 @@ use std::{
 use picket_core::{
     Input, StoreFault,
     job::{AckTicket, Arrival, Epoch, Failure, JobId, Key, ModelId, RowId, TransportId},
+    limits,
     time::{Moment, Span},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -90,7 +91,7 @@ impl<'a> World<'a> {
             now: Moment::ZERO,
             events: BTreeMap::new(),
             scheduled: 0,
-            store: Store::new(plan.kept, dead_letters, plan.most_rows),
+            store: Store::new(plan.kept, dead_letters, plan.most_rows, plan.mqtt),
             broker: Broker::new(),
             readers: Readers::default(),
             process: None,
@@ -140,6 +141,15 @@ impl<'a> World<'a> {
     /// Chance of something bad, which ends when it gets calm.
     pub fn mishap(&mut self, p: f64) -> bool {
         !self.calm() && self.rng.random_bool(p)
+    }
+
+    /// Chance of something that is neither good nor bad.
+    pub fn chance_of(&mut self, p: f64) -> bool {
+        self.rng.random_bool(p)
+    }
+
+    pub fn is_calm(&self) -> bool {
+        self.calm()
     }
 
     fn calm(&self) -> bool {
@@ -280,6 +290,8 @@ impl<'a> World<'a> {
             deadline: spec.deadline,
             priority: spec.priority,
             privacy: spec.privacy,
+            audit: spec.audit,
+            bytes: 64,
             ticket,
             answer_repeats: ticket.is_none(),
             again: false,
@@ -315,7 +327,8 @@ impl<'a> World<'a> {
                     self.hears_after(report_after, Input::StoreFailed { key, why });
                 }
                 (None, Op::Confirm { row }) => self.confirms_lost.push(row),
-                (None, op) => unreachable!("{op:?} has a key"),
+                // The daemon tries it again by itself.
+                (None, op) => self.after(limits::STORE_RETRY, Inside::Commit(op, report_after)),
             }
             return;
         }

@@ -1,41 +1,50 @@
 //! One transaction: what each write changes in the tables.
 
+use std::sync::Arc;
+
 use ::redb::{ReadableTable, Table, WriteTransaction};
 use bytes::Bytes;
 use picket_core::{
     OutboxRow, StoreFault,
+    inquiry::Inquiry,
     job::{JobId, Key, RowId, StoredJob},
     limits,
 };
 
-use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, OpenJob, SEEN, Setup, trouble::Trouble};
-use sha2::{Digest as _, Sha256};
-
+use super::{
+    DEAD, INQUIRIES, Index, JOBS, LEARNED, LOSSES, MESSAGES, META, OUTBOX, OpenJob, SEEN, Setup, trouble::Trouble,
+};
 use crate::{
-    answer,
     config::OnFull,
-    ports::{DeadLetter, Death, Message, NewRow, Request, Write, Written},
+    ports::{Death, Message, NewRow, Request, Write, Written},
     store::{
         blobs::{BlobId, Blobs},
-        records::{DeadRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, Was, decode, encode},
+        records::{JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, decode, encode},
     },
 };
-use std::sync::Arc;
 
 /// One transaction under way: the tables, and what will be true once it is durable.
 pub(super) struct Batch<'t> {
     jobs: Table<'t, u64, &'static [u8]>,
-    messages: Table<'t, u64, &'static [u8]>,
+    pub(super) messages: Table<'t, u64, &'static [u8]>,
     outbox: Table<'t, u64, &'static [u8]>,
     seen: Table<'t, u64, &'static [u8]>,
-    dead: Table<'t, u64, &'static [u8]>,
+    pub(super) dead: Table<'t, u64, &'static [u8]>,
     meta: Table<'t, &'static str, &'static [u8]>,
-    setup: &'t Setup,
+    pub(super) inquiries: Table<'t, u64, &'static [u8]>,
+    learned: Table<'t, &'static str, &'static [u8]>,
+    pub(super) setup: &'t Setup,
     blobs: &'t Blobs,
     index: &'t Index,
-    change: Change,
-    now: Now,
-    draining: bool,
+    pub(super) change: Change,
+    pub(super) now: Now,
+    pub(super) draining: bool,
+}
+
+/// What is left of a finished job.
+struct Rest<'w> {
+    dead: Option<&'w Death>,
+    inquiry: Option<&'w Inquiry>,
 }
 
 /// What becomes true when the transaction is durable.
@@ -46,6 +55,7 @@ pub(super) struct Change {
     pub next_seen: u64,
     pub first_dead: u64,
     pub next_dead: u64,
+    pub next_inquiry: u64,
     pub bytes: u64,
     pub opened: Vec<(Key, OpenJob)>,
     pub finished: Vec<Key>,
@@ -66,6 +76,7 @@ impl Change {
             next_seen: index.next_seen,
             first_dead: index.first_dead,
             next_dead: index.next_dead,
+            next_inquiry: index.next_inquiry,
             bytes: index.bytes,
             opened: Vec::new(),
             finished: Vec::new(),
@@ -94,6 +105,8 @@ impl<'t> Batch<'t> {
             seen: transaction.open_table(SEEN)?,
             dead: transaction.open_table(DEAD)?,
             meta: transaction.open_table(META)?,
+            inquiries: transaction.open_table(INQUIRIES)?,
+            learned: transaction.open_table(LEARNED)?,
             setup,
             blobs,
             index,
@@ -111,13 +124,21 @@ impl<'t> Batch<'t> {
     pub fn write(&mut self, write: &Write) -> Result<Written, Trouble> {
         match write {
             Write::Accept { job, request, was_dead } => self.accept(job, request, *was_dead),
-            Write::Finish { key, id, digest, messages, dead } => self.finish(*key, id, digest, messages, dead.as_ref()),
+            Write::Finish { key, id, digest, messages, dead, inquiry } => {
+                let rest = Rest { dead: dead.as_ref(), inquiry: inquiry.as_ref() };
+                self.finish(*key, id, digest, messages, rest)
+            }
+            Write::Close { inquiry, messages } => self.close_inquiry(*inquiry, messages),
+            Write::Learned { model, state } => {
+                self.learned.insert(&**model, encode(state).as_slice())?;
+                Ok(Written::Done)
+            }
             Write::Refuse { key, messages } => {
                 let size = messages.iter().map(|message| message.payload.len() as u64).sum();
                 if !self.make_room(size)? {
                     return Ok(Written::Failed { key: *key, why: StoreFault::Full });
                 }
-                Ok(Written::Finished { key: *key, rows: self.insert_rows(messages)? })
+                Ok(Written::Finished { key: *key, rows: self.insert_rows(messages)?, inquiry: None })
             }
             Write::Repeat { key, id, to } => {
                 let Some(row) = self.index.kept_rows.get(id) else { return Ok(Written::NothingToRepeat { key: *key }) };
@@ -178,21 +199,25 @@ impl<'t> Batch<'t> {
         id: &JobId,
         digest: &[u8; 32],
         messages: &[Message],
-        dead: Option<&Death>,
+        rest: Rest<'_>,
     ) -> Result<Written, Trouble> {
+        let mut opened = None;
         if let Some(job) = self.index.jobs.get(&key).copied() {
             let removed = self.jobs.remove(job.number)?;
-            // Decoding costs; most jobs have no file and did not die.
-            let wanted = job.blobs || dead.is_some();
+            // Decoding costs; most jobs have no file, did not die and leave no question.
+            let wanted = job.blobs || rest.dead.is_some() || rest.inquiry.is_some();
             let record = removed.filter(|_| wanted).and_then(|value| decode::<JobRecord>(value.value()));
             self.change.bytes = self.change.bytes.saturating_sub(job.bytes);
             self.change.finished.push(key);
-            match (record, dead) {
-                (Some(record), Some(death)) if !self.draining => self.bury(record, death)?,
-                (Some(record), _) => {
+            match (record, rest.dead, rest.inquiry) {
+                (Some(record), Some(death), _) if !self.draining => self.bury(record, death)?,
+                (Some(record), None, Some(inquiry)) if !self.draining => {
+                    opened = Some(self.open_inquiry(record, inquiry)?);
+                }
+                (Some(record), ..) => {
                     self.change.abandoned.extend(record.content.payloads().filter_map(Payload::blob));
                 }
-                (None, _) => {}
+                (None, ..) => {}
             }
         }
         let rows = self.insert_rows(messages)?;
@@ -209,78 +234,10 @@ impl<'t> Batch<'t> {
         if let Some(own) = own {
             self.change.kept.push((own.row.row, id.clone(), own.message.payload.len() as u64));
         }
-        Ok(Written::Finished { key, rows })
+        Ok(Written::Finished { key, rows, inquiry: opened })
     }
 
-    fn bury(&mut self, job: JobRecord, Death { failure, attempts }: &Death) -> Result<(), Trouble> {
-        let letter = DeadLetter {
-            number: 0,
-            id: job.id.clone(),
-            model: job.model.clone(),
-            code: failure.code.to_owned(),
-            message: failure.message.clone(),
-            attempts: *attempts,
-            digest: answer::hex(&job.digest),
-            since: self.now.stamp.wall / 1_000_000,
-            bytes: job.bytes,
-            first: answer::first_bytes(&self.bytes(job.content.payloads().next())),
-        };
-        self.insert_dead(letter, Was::Job(job))
-    }
-
-    /// The message goes from the outbox to the dead letters.
-    fn bury_row(&mut self, row: RowId, code: &str) -> Result<(), Trouble> {
-        let found = self.messages.get(row.0)?.and_then(|value| decode::<MessageRecord>(value.value()));
-        if let (Some(record), false) = (found, self.draining) {
-            let payload = self.bytes(Some(&record.payload));
-            let letter = DeadLetter {
-                number: 0,
-                id: record.job.clone().unwrap_or_default(),
-                model: String::new(),
-                code: code.to_owned(),
-                message: format!("the broker forbids publishing on {}", record.to()),
-                attempts: 0,
-                digest: answer::hex(&Sha256::digest(&payload)),
-                since: self.now.stamp.wall / 1_000_000,
-                bytes: payload.len() as u64,
-                first: answer::first_bytes(&payload),
-            };
-            self.change.adopted.extend(record.payload.blob());
-            self.insert_dead(letter, Was::Row(record))?;
-        }
-        self.remove_row(row)
-    }
-
-    fn resend(&mut self, number: u64) -> Result<Written, Trouble> {
-        let found = self.dead.get(number)?.and_then(|value| decode::<DeadRecord>(value.value()));
-        let Some(DeadRecord { was: Was::Row(record), .. }) = found else { return Ok(Written::Done) };
-        let payload = self.bytes(Some(&record.payload));
-        let rows = self.insert_rows(&[record.message(payload, &self.setup.names, self.now)])?;
-        self.forget_dead(number)?;
-        Ok(Written::Added { rows })
-    }
-
-    fn insert_dead(&mut self, letter: DeadLetter, was: Was) -> Result<(), Trouble> {
-        let number = self.change.next_dead;
-        self.change.next_dead += 1;
-        let record = DeadRecord { letter: DeadLetter { number, ..letter }, was };
-        self.dead.insert(number, encode(&record).as_slice())?;
-        while self.change.next_dead - self.change.first_dead > limits::DEAD_LETTERS as u64 {
-            self.forget_dead(self.change.first_dead)?;
-            self.change.first_dead += 1;
-        }
-        Ok(())
-    }
-
-    fn forget_dead(&mut self, number: u64) -> Result<(), Trouble> {
-        let removed = self.dead.remove(number)?;
-        if let Some(record) = removed.and_then(|value| decode::<DeadRecord>(value.value())) {
-            self.change.abandoned.extend(record.blobs());
-        }
-        Ok(())
-    }
-
-    fn bytes(&self, payload: Option<&Payload>) -> Bytes {
+    pub(super) fn bytes(&self, payload: Option<&Payload>) -> Bytes {
         match payload {
             Some(Payload::Inline(bytes)) => bytes.clone(),
             Some(Payload::Blob(id)) => self.blobs.get(id).unwrap_or_default(),
@@ -288,7 +245,7 @@ impl<'t> Batch<'t> {
         }
     }
 
-    fn insert_rows(&mut self, messages: &[Message]) -> Result<Vec<NewRow>, Trouble> {
+    pub(super) fn insert_rows(&mut self, messages: &[Message]) -> Result<Vec<NewRow>, Trouble> {
         messages
             .iter()
             .map(|message| {
@@ -312,7 +269,7 @@ impl<'t> Batch<'t> {
     }
 
     /// Takes a row out of the outbox. Its message stays while it is kept for repetition.
-    fn remove_row(&mut self, row: RowId) -> Result<(), Trouble> {
+    pub(super) fn remove_row(&mut self, row: RowId) -> Result<(), Trouble> {
         let Some(record) = self.outbox.remove(row.0)?.map(|value| decode::<RowRecord>(value.value())) else {
             return Ok(());
         };

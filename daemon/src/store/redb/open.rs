@@ -12,7 +12,7 @@ use picket_core::limits;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    DEAD, FILE, Index, JOBS, MESSAGES, META, OUTBOX, RedbStore, SCHEMA, SEEN, Setup, guarded,
+    DEAD, FILE, INQUIRIES, Index, JOBS, LEARNED, MESSAGES, META, OUTBOX, RedbStore, SCHEMA, SEEN, Setup, guarded,
     trouble::{OpenError, Refusal, Trouble},
 };
 use crate::store::{
@@ -139,9 +139,10 @@ fn create(folder: &Path) -> Result<(), Trouble> {
 pub fn initialise(db: &Database) -> Result<(), Trouble> {
     let mut transaction = db.begin_write()?;
     transaction.set_quick_repair(true);
-    for table in [JOBS, MESSAGES, OUTBOX, SEEN, DEAD] {
+    for table in [JOBS, MESSAGES, OUTBOX, SEEN, DEAD, INQUIRIES] {
         transaction.open_table(table)?;
     }
+    transaction.open_table(LEARNED)?;
     transaction.open_table(META)?.insert(VERSION, encode(&SCHEMA).as_slice())?;
     Ok(transaction.commit()?)
 }

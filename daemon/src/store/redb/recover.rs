@@ -5,16 +5,22 @@ use std::sync::Arc;
 use ::redb::{ReadableTable, Table, WriteTransaction};
 use picket_core::{
     OutboxRow,
+    inquiry::InquiryId,
     job::{JobId, Key, RowId},
 };
 use serde::de::DeserializeOwned;
 
-use super::{DEAD, Index, JOBS, LOSSES, MESSAGES, META, OUTBOX, OpenJob, RedbStore, SEEN, trouble::Trouble};
+use super::{
+    DEAD, INQUIRIES, Index, JOBS, LEARNED, LOSSES, MESSAGES, META, OUTBOX, OpenJob, RedbStore, SALT, SEEN,
+    trouble::Trouble,
+};
 use crate::{
     ports::Recovered,
     store::{
         attempts::mark,
-        records::{DeadRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, decode, encode},
+        records::{
+            DeadRecord, InquiryRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, decode, encode,
+        },
     },
 };
 
@@ -45,6 +51,8 @@ impl RedbStore {
         read_seen(&mut reading)?;
         self.read_messages(&mut reading)?;
         self.read_dead(&mut reading)?;
+        self.read_inquiries(&mut reading)?;
+        read_learned(&mut reading)?;
         count_losses(&mut reading)?;
         let Reading { index, recovered, .. } = reading;
         // Also makes a sync before anything that was found is trusted: it may not have been on the disk yet.
@@ -137,6 +145,29 @@ impl RedbStore {
         Ok(())
     }
 
+    /// What providers are still to be asked about.
+    fn read_inquiries(&mut self, reading: &mut Reading<'_>) -> Result<(), Trouble> {
+        let mut inquiries = reading.transaction.open_table(INQUIRIES)?;
+        let mut bad = Vec::new();
+        for entry in inquiries.iter()? {
+            let (number, value) = entry?;
+            let number = number.value();
+            let found = read::<InquiryRecord>(number, value.value()).and_then(|record| {
+                let stored = record.stored(InquiryId(number), &self.setup.names, reading.now)?;
+                Some((record, stored))
+            });
+            let Some((record, stored)) = found else {
+                bad.push(number);
+                continue;
+            };
+            reading.index.next_inquiry = number + 1;
+            reading.index.bytes = reading.index.bytes.saturating_add(record.job.bytes);
+            record.blobs().for_each(|id| self.blobs.adopt(id));
+            reading.recovered.inquiries.push(stored);
+        }
+        reading.remove(&mut inquiries, &bad)
+    }
+
     fn read_dead(&mut self, reading: &mut Reading<'_>) -> Result<(), Trouble> {
         let mut dead = reading.transaction.open_table(DEAD)?;
         let mut bad = Vec::new();
@@ -188,6 +219,36 @@ fn read_seen(reading: &mut Reading<'_>) -> Result<(), Trouble> {
         reading.recovered.seen.push((id, record.digest));
     }
     reading.remove(&mut seen, &bad)
+}
+
+/// What was learned of each model, and the lottery's key, which is drawn once.
+fn read_learned(reading: &mut Reading<'_>) -> Result<(), Trouble> {
+    let mut learned = reading.transaction.open_table(LEARNED)?;
+    let mut bad = Vec::new();
+    for entry in learned.iter()? {
+        let (model, value) = entry?;
+        match decode::<Vec<u8>>(value.value()) {
+            Some(state) => {
+                reading.recovered.learned.insert(model.value().to_owned(), state);
+            }
+            None => bad.push(model.value().to_owned()),
+        }
+    }
+    for model in &bad {
+        learned.remove(model.as_str())?;
+    }
+    reading.damaged += bad.len() as u64;
+    let mut meta = reading.transaction.open_table(META)?;
+    let found: Option<[u8; 32]> = meta.get(SALT)?.and_then(|value| decode(value.value()));
+    reading.recovered.salt = match found {
+        Some(salt) => salt,
+        None => {
+            let salt: [u8; 32] = rand::random();
+            meta.insert(SALT, encode(&salt).as_slice())?;
+            salt
+        }
+    };
+    Ok(())
 }
 
 fn count_losses(reading: &mut Reading<'_>) -> Result<(), Trouble> {

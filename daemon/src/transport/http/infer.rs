@@ -195,7 +195,7 @@ fn prepare(
         }
     })?;
     let to = waiter.address();
-    let JobOptions { id, deadline, priority, privacy, .. } = options;
+    let JobOptions { id, deadline, priority, privacy, group_key, .. } = options;
     let id = match id {
         Some(id) => id,
         None => JobId::new(&format!("http-{to}")).map_err(|why| Failure::new("job/invalid-option", why))?,
@@ -214,6 +214,8 @@ fn prepare(
             to: Address { transport: server.context.id, to, correlation: None },
             face: Face::Oip { outputs: envelope.outputs.clone() },
         },
+        amend: false,
+        group: group_key.map(Arc::from),
         answer_repeats: true,
     };
     Ok((id, waiter, request))

@@ -81,6 +81,10 @@ impl Topics {
         self.address(format!("{}/dead", self.device), None)
     }
 
+    pub fn amend(&self, model: &str) -> Address {
+        self.address(format!("{}/amend/{model}", self.device), None)
+    }
+
     fn address(&self, topic: String, correlation: Option<Bytes>) -> Address {
         Address { transport: self.transport, to: topic.into(), correlation }
     }
@@ -128,6 +132,8 @@ impl Topics {
             privacy: options.privacy,
             content,
             reply: Reply { to: self.address(to, correlation), face: Face::Message { outputs: options.outputs } },
+            amend: options.amend,
+            group: options.group_key.map(Arc::from),
             answer_repeats: false,
         })
     }

@@ -1,0 +1,286 @@
+//! Answered jobs about which a provider is still to be asked: in which order, when, and how each ends.
+//!
+//! ```text
+//!             a provider is free               answer            durable
+//! Waiting ───────────────────────▶ Asking ──────────────▶ Closing ─────▶ gone, the amendment in the outbox
+//!    ▲ │                             │                       ▲
+//!    │ │ evicted, too old            │ link trouble          │ no provider is left
+//!    │ └────────────────────────────────────────────────────▶┤
+//!    └───────────────────────────────┴───────────────────────┘
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::Engine;
+use crate::{
+    Action, Note, Opinion, OutboxRow, ProviderFault,
+    inquiry::{Dropped, Ending, Inquiry, InquiryId, Lane, StoredInquiry},
+    job::{JobId, ModelId, ProviderId},
+    limits,
+    time::{Moment, Span},
+};
+
+/// The table of inquiries.
+#[derive(Debug, Default)]
+pub(super) struct Inquiries {
+    open: BTreeMap<InquiryId, Open>,
+    /// First come, first asked.
+    audits: VecDeque<InquiryId>,
+    /// The most valuable is the last.
+    by_value: BTreeSet<(Value, InquiryId)>,
+    bytes: u64,
+    /// A provider that rests now is worth another try then.
+    pub(super) wake: Option<Moment>,
+}
+
+#[derive(Debug)]
+struct Open {
+    job: JobId,
+    model: ModelId,
+    inquiry: Inquiry,
+    /// Seconds since the start of the process, less than zero for those of an earlier one.
+    since_s: f64,
+    bytes: u64,
+    /// Places of the provider list that have failed with it, for reasons of its own.
+    failed: usize,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    Asking { provider: ProviderId, place: usize },
+    Closing,
+}
+
+/// log2(gain / bytes) + t / H: the order of gain · 2^(-age/H) / bytes, in which two inquiries never change places, so
+/// that it is computed once (escalation.md 2.2).
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Value(f64);
+
+impl Eq for Value {}
+
+impl Ord for Value {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Open {
+    fn value(&self) -> Value {
+        // An audit drawn among the doubtful, or a provider that is no better, is worth the least, and not nothing.
+        let gain = self.inquiry.gain.max(limits::INQUIRY_GAIN_MIN);
+        let half_life = limits::INQUIRY_HALF_LIFE.as_micros() as f64 / 1e6;
+        Value((gain / self.bytes.max(1) as f64).log2() + self.since_s / half_life)
+    }
+}
+
+fn seconds(now: Moment) -> f64 {
+    now.since(Moment::ZERO).as_micros() as f64 / 1e6
+}
+
+impl Inquiries {
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Nothing is at a provider or at the store.
+    pub(super) fn settled(&self) -> bool {
+        self.open.values().all(|open| open.stage == Stage::Waiting)
+    }
+
+    fn waits(&self) -> bool {
+        !self.audits.is_empty() || !self.by_value.is_empty()
+    }
+
+    fn queue(&mut self, id: InquiryId) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        open.stage = Stage::Waiting;
+        match open.inquiry.lane {
+            // One that comes back was there before the others.
+            Lane::Audit => self.audits.push_front(id),
+            Lane::Value => {
+                self.by_value.insert((open.value(), id));
+            }
+        }
+    }
+
+    fn unqueue(&mut self, id: InquiryId) {
+        let Some(open) = self.open.get(&id) else { return };
+        match open.inquiry.lane {
+            Lane::Audit => self.audits.retain(|other| *other != id),
+            Lane::Value => {
+                self.by_value.remove(&(open.value(), id));
+            }
+        }
+    }
+
+    fn next(&self) -> Option<InquiryId> {
+        self.audits.front().copied().or_else(|| self.by_value.last().map(|(_, id)| *id))
+    }
+}
+
+impl Engine {
+    /// Takes up what an earlier process left.
+    pub(super) fn inquiries_recovered(&mut self, now: Moment, stored: Vec<StoredInquiry>, out: &mut Vec<Action>) {
+        for StoredInquiry { id, job, model, inquiry, age, bytes } in stored {
+            let since_s = seconds(now) - age.as_micros() as f64 / 1e6;
+            let known = model.is_ok();
+            let model = model.unwrap_or(ModelId(usize::MAX));
+            self.open_inquiry(
+                now,
+                id,
+                Open { job, model, inquiry, since_s, bytes, failed: 0, stage: Stage::Waiting },
+                out,
+            );
+            if !known {
+                self.close_inquiry(now, id, Ending::Dropped(Dropped::Orphaned), out);
+            }
+        }
+    }
+
+    /// The answer has gone out, and the store keeps the question.
+    pub(super) fn inquire(
+        &mut self,
+        now: Moment,
+        id: InquiryId,
+        (job, model, bytes): (JobId, ModelId, u64),
+        inquiry: Inquiry,
+        out: &mut Vec<Action>,
+    ) {
+        let since_s = seconds(now);
+        self.open_inquiry(now, id, Open { job, model, inquiry, since_s, bytes, failed: 0, stage: Stage::Waiting }, out);
+    }
+
+    fn open_inquiry(&mut self, now: Moment, id: InquiryId, open: Open, out: &mut Vec<Action>) {
+        let lane = open.inquiry.lane;
+        let table = &mut self.inquiries;
+        table.bytes += open.bytes;
+        table.open.insert(id, open);
+        match lane {
+            Lane::Audit => table.audits.push_back(id),
+            Lane::Value => table.queue(id),
+        }
+        if self.inquiries.audits.len() > limits::AUDITS {
+            // By its number, which knows nothing of its worth: dropping by value would bias what is learned.
+            let lot = id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+            let victim = self.inquiries.audits[lot as usize % self.inquiries.audits.len()];
+            self.close_inquiry(now, victim, Ending::Dropped(Dropped::Evicted), out);
+        }
+        while self.inquiries.len() > limits::INQUIRIES || self.inquiries.bytes > limits::INQUIRY_BYTES {
+            if !self.give_up_an_inquiry(now, out) {
+                break;
+            }
+        }
+    }
+
+    /// The least valuable goes. `false`: there is none that could.
+    pub(super) fn give_up_an_inquiry(&mut self, now: Moment, out: &mut Vec<Action>) -> bool {
+        let Some((_, least)) = self.inquiries.by_value.first().copied() else { return false };
+        self.close_inquiry(now, least, Ending::Dropped(Dropped::Evicted), out);
+        true
+    }
+
+    fn close_inquiry(&mut self, now: Moment, id: InquiryId, ending: Ending, out: &mut Vec<Action>) {
+        self.inquiries.unqueue(id);
+        let Some(open) = self.inquiries.open.get_mut(&id) else { return };
+        open.stage = Stage::Closing;
+        // Counts no more: it is as good as gone.
+        self.inquiries.bytes = self.inquiries.bytes.saturating_sub(std::mem::take(&mut open.bytes));
+        match ending {
+            Ending::Dropped(why) => {
+                self.tally.inquiries_dropped[why as usize] += 1;
+                out.push(Action::Note(Note::InquiryDropped { why }));
+            }
+            Ending::Amended { .. } => self.tally.amended += 1,
+            Ending::Agreed => self.tally.agreed += 1,
+        }
+        let (job, model, inquiry) = (open.job.clone(), open.model, open.inquiry.clone());
+        let age = Span::from_micros(((seconds(now) - open.since_s).max(0.0) * 1e6) as u64);
+        out.push(Action::Close { inquiry: id, job, model, was: inquiry, age, ending });
+    }
+
+    pub(super) fn inquiry_closed(&mut self, id: InquiryId, rows: &[OutboxRow]) {
+        self.inquiries.open.remove(&id);
+        for row in rows {
+            self.add_row(row);
+        }
+    }
+
+    pub(super) fn opined(
+        &mut self,
+        now: Moment,
+        id: InquiryId,
+        result: Result<Opinion, ProviderFault>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(open) = self.inquiries.open.get_mut(&id) else { return };
+        let Stage::Asking { place, .. } = open.stage else { return };
+        match result {
+            Ok(Opinion { class }) => {
+                let ending = if class == open.inquiry.class { Ending::Agreed } else { Ending::Amended { class } };
+                self.close_inquiry(now, id, ending, out);
+            }
+            // No fault of the question's: the breaker says when to try again.
+            Err(ProviderFault::Unreachable | ProviderFault::TooSlow) if !expired(open, now) => self.inquiries.queue(id),
+            Err(ProviderFault::Unreachable | ProviderFault::TooSlow) => {
+                self.close_inquiry(now, id, Ending::Dropped(Dropped::Expired), out);
+            }
+            Err(_) => {
+                open.failed = place + 1;
+                if open.failed < self.models[open.model.0].rules().policy.providers.len() {
+                    self.inquiries.queue(id);
+                } else {
+                    self.close_inquiry(now, id, Ending::Dropped(Dropped::Refused), out);
+                }
+            }
+        }
+    }
+
+    /// Asks while a provider is free: jobs that wait for an answer come first.
+    pub(super) fn ask_about_inquiries(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.ask_while_somebody_has_time(now, out);
+        let waits = self.inquiries.waits() && !self.draining;
+        let rests = self.providers.iter().filter_map(|provider| provider.rests_until());
+        self.inquiries.wake = rests.filter(|until| waits && *until > now).min();
+    }
+
+    fn ask_while_somebody_has_time(&mut self, now: Moment, out: &mut Vec<Action>) {
+        while let Some(id) = self.inquiries.next().filter(|_| !self.draining) {
+            let Some(open) = self.inquiries.open.get(&id) else { return };
+            if expired(open, now) {
+                self.close_inquiry(now, id, Ending::Dropped(Dropped::Expired), out);
+                continue;
+            }
+            let (model, failed, reason) = (open.model, open.failed, open.inquiry.reason);
+            let listed = self.models[model.0].rules().policy.providers.iter().copied().enumerate().skip(failed);
+            let Some((place, provider)) = listed.clone().find(|(_, id)| self.providers[id.0].has_time(now)) else {
+                if listed.len() == 0 {
+                    self.close_inquiry(now, id, Ending::Dropped(Dropped::Refused), out);
+                    continue;
+                }
+                return;
+            };
+            self.inquiries.unqueue(id);
+            if let Some(open) = self.inquiries.open.get_mut(&id) {
+                open.stage = Stage::Asking { provider, place };
+            }
+            let asked = &mut self.providers[provider.0];
+            asked.breaker.admit(now);
+            asked.calls += 1;
+            asked.inquiries += 1;
+            let timeout = asked.rules.timeout;
+            out.push(Action::Inquire { inquiry: id, model, provider, timeout, reason });
+        }
+    }
+}
+
+fn expired(open: &Open, now: Moment) -> bool {
+    seconds(now) - open.since_s > Span::as_micros(limits::INQUIRY_AGE) as f64 / 1e6
+}
