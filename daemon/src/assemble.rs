@@ -14,8 +14,10 @@ use tokio::sync::mpsc;
 use crate::{
     bundle::Bundle,
     calendar::SystemCalendar,
-    config::{Config, ModelConfig, StoreConfig},
+    config::{Config, ConfigError, Escalation, ModelConfig, ProviderConfig, StoreConfig},
     inference::{pool::Pool, served::Served},
+    ledger::Ledger,
+    pipeline::Redaction,
     ports::{Attempts, Clock, Event, Store},
     run::{ModelSlot, Parts, ProviderSlot, TransportSlot},
     store::{
@@ -43,15 +45,22 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let transport_names = config.transports.iter().map(|(name, _)| Arc::from(*name)).collect();
     let (store, attempts) = open_store(&config.store, Names { models: names, transports: transport_names }, clock)?;
     let escalation = config.escalation;
+    for warning in escalation.iter().flat_map(|escalation| &escalation.warnings) {
+        tracing::warn!(warning, "escalation");
+    }
     let asked = escalation.as_ref().map(|escalation| escalation.providers.clone()).unwrap_or_default();
 
     let mut models = Vec::new();
     let mut rules = Vec::new();
     for (index, model) in config.models.iter().enumerate() {
         let loaded = load(model);
+        let redaction = match &loaded {
+            Ok(served) => redaction(model, escalation.as_ref(), served)?.map(Arc::new),
+            Err(_) => None,
+        };
         let policy = match &loaded {
-            Ok(served) => served.bundle.policy(asked.clone()),
-            Err(_) => Policy { temperature: 1.0, threshold: None, calibration: State::Missing, providers: Vec::new() },
+            Ok(served) => served.bundle.policy(asked.clone(), redaction.is_some()),
+            Err(_) => nothing_to_decide(),
         };
         rules.push(ModelRules {
             workers: model.workers,
@@ -60,10 +69,12 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
             deadline: model.deadline,
             policy,
         });
-        models.push(slot(ModelId(index), model, loaded, &inbox, &attempts)?);
+        models.push(ModelSlot { redaction, ..slot(ModelId(index), model, loaded, &inbox, &attempts)? });
     }
     let infos: Arc<[ModelInfo]> = models.iter().map(info).collect();
-    let engine_providers = config.providers.iter().map(|setup| ProviderRules { timeout: setup.timeout }).collect();
+    let engine_providers =
+        config.providers.iter().map(|provider| ProviderRules { timeout: provider.setup.timeout }).collect();
+    let ledger = open_ledger(&config.store, !asked.is_empty(), &inbox)?;
 
     let device = config.device.id;
     let mut transports = Vec::new();
@@ -89,10 +100,16 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         providers: config
             .providers
             .into_iter()
-            .map(|setup| ProviderSlot { name: setup.name, provider: setup.provider })
+            .map(|ProviderConfig { setup, region }| ProviderSlot {
+                name: setup.name,
+                region,
+                cost: setup.cost,
+                provider: setup.provider,
+            })
             .collect(),
         telemetry,
         default_privacy: escalation.map_or(Privacy::Ok, |escalation| escalation.privacy),
+        ledger,
         inbox,
         events,
     })
@@ -115,6 +132,34 @@ fn open_store(config: &StoreConfig, names: Names, clock: Clock) -> anyhow::Resul
     })?;
     let attempts = store.attempts();
     Ok((Box::new(store), attempts))
+}
+
+/// Only where somebody can be asked; also where jobs and results are in memory only.
+fn open_ledger(config: &StoreConfig, needed: bool, inbox: &mpsc::Sender<Event>) -> anyhow::Result<Option<Ledger>> {
+    if !needed {
+        return Ok(None);
+    }
+    let ledger = Ledger::start(config.path.clone(), Box::new(SystemCalendar::new()), inbox.clone());
+    Ok(Some(ledger.context("no thread for the ledger")?))
+}
+
+/// How inputs of this model are redacted before they leave; `None`: there are no steps, so those that must be do not.
+///
+/// # Errors
+/// `config/redaction`: a step cannot fit the model.
+pub fn redaction(
+    model: &ModelConfig,
+    escalation: Option<&Escalation>,
+    served: &Served,
+) -> Result<Option<Redaction>, ConfigError> {
+    let general = escalation.map(|escalation| escalation.redact.as_slice()).unwrap_or_default();
+    Redaction::plan(model.redact.as_deref().unwrap_or(general), &served.signature)
+}
+
+/// Of a model that does not serve.
+const fn nothing_to_decide() -> Policy {
+    let providers = Vec::new();
+    Policy { temperature: 1.0, threshold: None, calibration: State::Missing, providers, redacts: false }
 }
 
 /// Reads, loads and proves one model.
@@ -152,7 +197,7 @@ fn slot(
             (String::new(), Err(failure))
         }
     };
-    Ok(ModelSlot { name: model.name.clone(), version, state })
+    Ok(ModelSlot { name: model.name.clone(), version, state, redaction: None })
 }
 
 fn info(slot: &ModelSlot) -> ModelInfo {

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 mod failpoint;
 pub mod inference;
+pub mod ledger;
 pub mod oip;
 pub mod options;
 pub mod pipeline;

@@ -44,6 +44,8 @@ pub enum Event {
     Stored(crate::store::desk::Done),
     /// Anything that the core can be told as it is.
     Core(Input),
+    /// Something happened to the egress ledger.
+    Ledger(crate::ledger::Notice),
     /// The face of the daemon is asked for something that the store knows.
     Errand(crate::store::desk::Errand),
     /// The face of the daemon is asked how it does.

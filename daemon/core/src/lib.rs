@@ -83,8 +83,8 @@ pub enum Action {
     Ack { ticket: AckTicket },
     /// Decode, prepare, run, conclude on an inference thread; answer with `Inferred`.
     Infer { key: Key, model: ModelId },
-    /// Ask a provider; answer with `ProviderAnswered` after at most `timeout`.
-    Ask { key: Key, model: ModelId, provider: ProviderId, timeout: Span },
+    /// Ask a provider, for this reason; answer with `ProviderAnswered` after at most `timeout`.
+    Ask { key: Key, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason },
     /// Result and job-done in one transaction (I2); answer with `Finished` or `StoreFailed`.
     Finish { key: Key, outcome: Arc<Outcome> },
     /// A dead letter for a job that was never accepted, durable; answer with `Finished` or `StoreFailed`.
@@ -165,6 +165,9 @@ pub enum ProviderFault {
     Refused,
     TooSlow,
     BadAnswer,
+    /// It was not asked: what must happen before anything leaves this device (redaction, the ledger) did not work. Says
+    /// nothing about the provider.
+    Withheld,
 }
 
 impl ProviderFault {
@@ -174,6 +177,7 @@ impl ProviderFault {
             Self::Refused => "provider/refused",
             Self::TooSlow => "provider/timeout",
             Self::BadAnswer => "provider/bad-answer",
+            Self::Withheld => "egress/withheld",
         }
     }
 }

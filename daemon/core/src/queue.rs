@@ -98,7 +98,13 @@ mod tests {
     };
 
     fn queue(when_full: WhenFull) -> ModelQueue {
-        let policy = Policy { temperature: 1.0, calibration: State::Missing, threshold: None, providers: vec![] };
+        let policy = Policy {
+            temperature: 1.0,
+            calibration: State::Missing,
+            threshold: None,
+            providers: vec![],
+            redacts: false,
+        };
         ModelQueue::new(ModelRules { workers: 1, queue: 2, when_full, deadline: Span::from_millis(1), policy })
     }
 

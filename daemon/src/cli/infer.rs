@@ -76,7 +76,7 @@ fn id_of(path: &Path) -> JobId {
 fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId) -> Result<Bytes, Failure> {
     let (result, prepare, infer) = served.infer(runner, content);
     let inferred = result?;
-    let policy = served.bundle.policy(Vec::new());
+    let policy = served.bundle.policy(Vec::new(), false);
     let decision = decide::decide(&inferred.observation, &policy, Privacy::Never, &[], Span::ZERO, Span::ZERO, 0);
     let reason = match decision.verdict {
         Verdict::AnswerLocal(reason) => reason,

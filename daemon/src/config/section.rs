@@ -144,6 +144,16 @@ impl Section<'_> {
         Some(Spanned::new(value.span(), value.get_ref().as_str()?))
     }
 
+    /// The section without a key that its owner does not have to know.
+    #[must_use]
+    pub fn without(&self, key: &str) -> Self {
+        let mut section = self.clone();
+        if let DeValue::Table(table) = section.value.get_mut() {
+            table.remove(key);
+        }
+        section
+    }
+
     /// Where a key of this section stands (the key, not its value).
     pub fn key_span(&self, key: &str) -> Option<Range<usize>> {
         self.value.get_ref().as_table()?.get_key_value(key).map(|(key, _)| key.span())

@@ -96,7 +96,7 @@ fn providers_are_asked_in_the_order_of_the_escalation() {
     let escalation = config.escalation.unwrap();
     assert_eq!(escalation.providers, [ProviderId(1), ProviderId(0)]);
     assert_eq!(escalation.privacy, Privacy::Never);
-    assert_eq!(config.providers[1].timeout, Span::from_millis(7));
+    assert_eq!(config.providers[1].setup.timeout, Span::from_millis(7));
 }
 
 #[test]

@@ -22,10 +22,11 @@ use picket_core::{
 };
 use tokio::sync::mpsc;
 
-use self::{cargo::Cargo, digest::digest};
+use self::{asking::Egress, cargo::Cargo, digest::digest};
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
     failpoint,
+    ledger::Ledger,
     ports::{Clock, Death, Event, Inferred, Losses, Message, Request, Write},
     store::desk::Desk,
     telemetry::Telemetry,
@@ -51,6 +52,7 @@ pub(super) struct House {
     provider_names: Vec<Arc<str>>,
     telemetry: Arc<Telemetry>,
     default_privacy: Privacy,
+    egress: Egress,
     inbox: mpsc::Sender<Event>,
     cargo: HashMap<Key, Cargo>,
     next_key: u64,
@@ -92,6 +94,7 @@ impl House {
             provider_names,
             telemetry: parts.telemetry,
             default_privacy: parts.default_privacy,
+            egress: Egress::new(parts.ledger),
             inbox: parts.inbox,
             cargo: HashMap::new(),
             next_key: 0,
@@ -126,8 +129,8 @@ impl House {
         self.broken.as_deref()
     }
 
-    pub fn into_desk(self) -> Desk {
-        self.desk
+    pub fn into_writers(self) -> (Desk, Option<Ledger>) {
+        (self.desk, self.egress.ledger)
     }
 
     pub fn stop_intake(&mut self) {
@@ -158,24 +161,14 @@ impl House {
                 self.hear_core(Input::Inferred { key, model, result, prepare, infer });
             }
             Event::Upstream { key, provider, timeout, took, result } => {
-                let result = match result {
-                    Ok(upstream) => {
-                        if let Some(cargo) = self.cargo.get_mut(&key) {
-                            cargo.upstream = Some(upstream);
-                        }
-                        Ok(())
-                    }
-                    Err((fault, why)) => {
-                        tracing::debug!(provider = %self.provider_names[provider.0], code = fault.code(), why, "provider");
-                        Err(fault)
-                    }
-                };
+                let result = self.hear_provider(key, provider, result);
                 self.hear_core(Input::ProviderAnswered { key, provider, timeout, took, result });
             }
             Event::Core(input) => {
                 self.note_link(&input);
                 self.hear_core(input);
             }
+            Event::Ledger(notice) => self.hear_ledger(&notice),
             Event::Status(reply) => {
                 let _ = reply.send(self.status());
             }
@@ -294,7 +287,7 @@ impl House {
             Action::Accept { key, deadline_at } => self.accept(key, deadline_at),
             Action::Ack { ticket } => self.transports[ticket.transport.0].transport.ack(ticket),
             Action::Infer { key, model } => self.infer(key, model),
-            Action::Ask { key, model, provider, timeout } => self.ask(key, model, provider, timeout),
+            Action::Ask { key, model, provider, timeout, reason } => self.ask(key, model, provider, timeout, reason),
             Action::Finish { key, outcome } => self.finish(key, &outcome),
             Action::Refuse { key, failure } => {
                 if let Some(cargo) = self.cargo.get(&key) {

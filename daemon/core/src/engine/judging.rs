@@ -57,16 +57,17 @@ impl Engine {
             Verdict::AnswerLocal(reason) => {
                 let reason = match (reason, fault) {
                     (Reason::LocalUncertifiedLink, Some(ProviderFault::TooSlow)) => Reason::LocalUncertifiedDeadline,
+                    (Reason::LocalUncertifiedLink, Some(ProviderFault::Withheld)) => Reason::LocalPolicyNoEgress,
                     (reason, _) => reason,
                 };
                 self.answer(now, key, Source::Local, reason, &decision, out);
             }
-            Verdict::Escalate { provider, timeout, .. } => {
+            Verdict::Escalate { provider, timeout, reason } => {
                 let place = views.iter().position(|view| view.id == provider).unwrap_or(0);
                 self.providers[provider.0].breaker.admit(now);
                 self.providers[provider.0].calls += 1;
                 job.stage = Stage::Asking { provider, asked: place + 1, seen, decision };
-                out.push(Action::Ask { key, model, provider, timeout });
+                out.push(Action::Ask { key, model, provider, timeout, reason });
                 self.set_wake(key, now + timeout);
             }
             Verdict::Fail(why) => self.fail(now, key, Failure::new("model/invalid-output", why), out),
@@ -96,6 +97,10 @@ impl Engine {
         match (result, &decision.verdict) {
             (Ok(()), Verdict::Escalate { reason, .. }) => {
                 self.answer(now, key, Source::Provider(provider), *reason, &decision, out)
+            }
+            // What does not leave to one does not leave to another.
+            (Err(ProviderFault::Withheld), _) => {
+                self.decide(now, key, seen, usize::MAX, Some(ProviderFault::Withheld), out);
             }
             (result, _) => self.decide(now, key, seen, asked, result.err(), out),
         }
@@ -163,6 +168,9 @@ impl Provider {
             }
             Err(fault) => {
                 out.push(Action::Note(Note::ProviderFailed { provider: id, fault }));
+                if fault == ProviderFault::Withheld {
+                    return self.breaker.withdrawn(now);
+                }
                 // A call that a short deadline cut says nothing about the provider, unless everybody waits for this probe.
                 let cut_short = fault == ProviderFault::TooSlow && timeout < self.rules.timeout;
                 if !(cut_short && was_admitting) && self.breaker.failed(now) {

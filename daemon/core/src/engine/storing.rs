@@ -129,7 +129,13 @@ mod tests {
 
     /// An engine in which the same job has arrived so often, with these tickets; the first one is being accepted.
     fn arrived(tickets: &[Option<AckTicket>]) -> Engine {
-        let policy = Policy { temperature: 1.0, calibration: State::Missing, threshold: None, providers: vec![] };
+        let policy = Policy {
+            temperature: 1.0,
+            calibration: State::Missing,
+            threshold: None,
+            providers: vec![],
+            redacts: false,
+        };
         let rules =
             ModelRules { workers: 1, queue: 2, when_full: WhenFull::Shed, deadline: Span::from_millis(50), policy };
         let mut engine = Engine::new(vec![rules], vec![]);

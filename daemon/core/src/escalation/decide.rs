@@ -35,6 +35,8 @@ pub struct Policy {
     pub calibration: State,
     /// Providers in the order in which they are asked; empty: never.
     pub providers: Vec<ProviderId>,
+    /// There are redaction steps for jobs that leave only redacted.
+    pub redacts: bool,
 }
 
 /// A provider as it looks at the moment of the decision.
@@ -114,7 +116,7 @@ pub fn decide(
             (State::Valid(_), Reason::EscBelowLambda) => Reason::LocalPolicyNoEgress,
             (state, _) => uncertified(state),
         }),
-        Some(reason) => escalate(reason, privacy, providers, left, whole, asked),
+        Some(reason) => escalate(reason, privacy.may_leave(policy.redacts), providers, left, whole, asked),
     };
     let verdict = match (seen, verdict) {
         (Observation::Malformed(why), Verdict::AnswerLocal(_)) => Verdict::Fail(why.clone()),
@@ -135,13 +137,13 @@ const fn uncertified(state: &State) -> Reason {
 
 fn escalate(
     reason: Reason,
-    privacy: Privacy,
+    may_leave: bool,
     providers: &[ProviderView],
     left: Span,
     whole: Span,
     asked: usize,
 ) -> Verdict {
-    if !privacy.may_leave() {
+    if !may_leave {
         return Verdict::AnswerLocal(Reason::LocalPolicyNoEgress);
     }
     let margin = limits::ANSWER_MARGIN.min(Span::from_micros(whole.as_micros() / limits::ANSWER_MARGIN_DIVISOR));
@@ -205,6 +207,7 @@ mod tests {
             calibration: State::Missing,
             threshold: Some(threshold),
             providers: vec![ProviderId(0), ProviderId(1)],
+            redacts: false,
         }
     }
 
@@ -255,6 +258,11 @@ mod tests {
         for privacy in [Privacy::Never, Privacy::Redacted] {
             let d = decide(&doubtful(), &policy(0.9), privacy, &[view(0, true)], HOUR, HOUR, 0);
             assert_eq!(d.verdict, Verdict::AnswerLocal(Reason::LocalPolicyNoEgress));
+        }
+        let redacts = Policy { redacts: true, ..policy(0.9) };
+        for (privacy, leaves) in [(Privacy::Never, false), (Privacy::Redacted, true)] {
+            let d = decide(&doubtful(), &redacts, privacy, &[view(0, true)], HOUR, HOUR, 0);
+            assert_eq!(matches!(d.verdict, Verdict::Escalate { .. }), leaves, "{privacy:?}");
         }
         let left = Span::from_millis(10);
         let d = decide(&doubtful(), &policy(0.9), Privacy::Ok, &[view(0, true)], left, HOUR, 0);

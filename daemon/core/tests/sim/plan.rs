@@ -161,6 +161,7 @@ fn model(rng: &mut StdRng, providers: usize) -> ModelRules {
             calibration: calibration(rng),
             threshold: rng.random_bool(0.8).then_some(0.9),
             providers: asked,
+            redacts: rng.random_bool(0.5),
         },
     }
 }
