@@ -27,7 +27,7 @@ use crate::{
         redb::{RedbStore, Setup},
     },
     telemetry::Telemetry,
-    transport::{ModelInfo, TransportContext},
+    transport::{ModelInfo, TransportContext, TransportSetup},
 };
 
 /// Loads and proves the models, then opens the transports. To be called inside a tokio runtime.
@@ -77,20 +77,16 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let ledger = open_ledger(&config.store, !asked.is_empty(), &inbox)?;
 
     let device = config.device.id;
-    let mut transports = Vec::new();
-    for (index, (name, setup)) in config.transports.into_iter().enumerate() {
-        let context = TransportContext {
-            id: TransportId(index),
-            inbox: inbox.clone(),
-            clock,
-            device: device.clone(),
-            group: config.device.group.as_deref().map(Arc::from),
-            models: infos.clone(),
-            telemetry: telemetry.clone(),
-        };
-        let transport = setup.start(context).with_context(|| format!("transport {name} does not start"))?;
-        transports.push(TransportSlot { name, transport });
-    }
+    let context = TransportContext {
+        id: TransportId(0),
+        inbox: inbox.clone(),
+        clock,
+        device: device.clone(),
+        group: config.device.group.as_deref().map(Arc::from),
+        models: infos,
+        telemetry: telemetry.clone(),
+    };
+    let transports = start_transports(config.transports, &context)?;
     Ok(Parts {
         device,
         engine: Engine::new(rules, engine_providers),
@@ -113,6 +109,17 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         inbox,
         events,
     })
+}
+
+type Setups = Vec<(&'static str, Box<dyn TransportSetup>)>;
+
+fn start_transports(setups: Setups, context: &TransportContext) -> anyhow::Result<Vec<TransportSlot>> {
+    let start = |(index, (name, setup)): (usize, (&'static str, Box<dyn TransportSetup>))| {
+        let context = TransportContext { id: TransportId(index), ..context.clone() };
+        let transport = setup.start(context).with_context(|| format!("transport {name} does not start"))?;
+        Ok(TransportSlot { name, transport })
+    };
+    setups.into_iter().enumerate().map(start).collect()
 }
 
 type Stored = (Box<dyn Store>, Arc<dyn Attempts>);

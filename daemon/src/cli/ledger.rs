@@ -62,6 +62,7 @@ struct Filter {
 
 pub fn run(ledger: &Ledger, as_json: bool) -> anyhow::Result<()> {
     let folder = match &ledger.store {
+        Some(folder) if !folder.is_dir() => bail!("error[ledger/unreadable]: there is no folder {}", folder.display()),
         Some(folder) => folder.clone(),
         None => Config::load(&ledger.config)?.store.path,
     };
@@ -249,4 +250,72 @@ fn moment(text: &str) -> Result<SystemTime, String> {
         .ok()
         .or_else(|| humantime::parse_duration(text).ok().and_then(ago))
         .ok_or_else(|| "a time such as 2026-03-01T06:00:00Z or 2026-03-01, or how long ago, such as 36h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{line::After, read::Wrong};
+
+    fn call(seq: u64, provider: &str, settled: Option<(&str, u64)>) -> Call {
+        let leaving = Leaving {
+            provider: provider.to_owned(),
+            bytes: 256,
+            reserved_nanos: Money::from_nanos(100),
+            ..Leaving::default()
+        };
+        let settled = settled.map(|(outcome, cost)| Settled {
+            of: seq,
+            outcome: outcome.to_owned(),
+            cost_nanos: Money::from_nanos(cost),
+            sent: None,
+        });
+        Call { seq, time: String::new(), time_trusted: true, leaving, settled }
+    }
+
+    #[test]
+    fn what_did_not_leave_is_not_added_up() {
+        let calls = [
+            call(1, "hq", Some(("answered", 70))),
+            call(3, "hq", Some(("provider/timeout", 100))),
+            call(5, "hq", None),
+            call(6, "hq", Some(("egress/withheld", 0))),
+            call(8, "far", Some(("answered", 5))),
+        ];
+        let totals = totals(&calls);
+        let hq = &totals["hq"];
+        assert_eq!((hq.calls, hq.bytes, hq.cost_nanos), (3, 768, Money::from_nanos(270)));
+        assert_eq!((hq.unanswered, hq.outcome_unknown), (1, 1));
+        assert_eq!((totals.len(), totals["far"].calls), (2, 1));
+    }
+
+    #[test]
+    fn verify_complains_of_what_is_wrong() {
+        let good = Verdict { lines: 3, expected_at: Some(2), ..Verdict::default() };
+        let wrong = Wrong { file: "ledger.jsonl".to_owned(), line: Some(7), why: "it was changed".to_owned() };
+        let after = After { moved_to: "ledger.corrupt-1".to_owned(), why: "it is gone".to_owned(), last_good: None };
+        let damaged = Verdict { wrong: Some(wrong), ..good.clone() };
+        let restarted = Verdict { restarted: Some(after), ..good.clone() };
+        let lost = Verdict { expected_at: None, ..good.clone() };
+        let code = |verdict: &Verdict, expect: Option<&str>, accept| match verify(verdict, expect, accept, true) {
+            Ok(()) => "good".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(code(&good, Some("3fa9"), false), "good");
+        assert_eq!(code(&lost, None, false), "good", "nobody asked for a hash");
+        assert_eq!(code(&lost, Some("3fa9"), false), "error[ledger/unexpected]: no line of it has the hash 3fa9");
+        assert_eq!(code(&damaged, None, true), "error[ledger/corrupt]: ledger.jsonl:7: it was changed");
+        assert!(code(&restarted, None, false).starts_with("error[ledger/restarted]: it began after a damaged one"));
+        assert_eq!(code(&restarted, None, true), "good");
+    }
+
+    #[test]
+    fn since_when_is_a_date_a_time_or_how_long_ago() {
+        let day = moment("2026-03-01").unwrap();
+        assert_eq!(moment("2026-03-01T00:00:00Z").unwrap(), day);
+        assert_eq!(moment("2026-03-01 06:00:00").unwrap(), day + Duration::from_secs(6 * 3_600));
+        let ago = moment("36h").unwrap();
+        assert!(ago < SystemTime::now() && ago > SystemTime::now() - Duration::from_secs(37 * 3_600));
+        assert!(moment("yesterday").is_err());
+    }
 }

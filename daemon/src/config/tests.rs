@@ -13,6 +13,9 @@ use picket_core::{
     time::Span,
 };
 
+#[path = "egress_tests.rs"]
+mod egress;
+
 use super::{Config, ConfigError, Kinds, Source, document, paper};
 use crate::{provider::PROVIDERS, transport::TRANSPORTS};
 

@@ -252,3 +252,7 @@ fn not_sent(of: u64) -> Settled {
 fn since(start: Instant) -> Span {
     Span::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+#[path = "asking_tests.rs"]
+mod tests;
