@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use picket_core::{
     engine::{Engine, ModelRules, ProviderRules},
-    escalation::decide::Policy,
+    escalation::{calibration::State, decide::Policy},
     job::{Failure, ModelId, Privacy, TransportId},
     limits,
 };
@@ -14,8 +14,10 @@ use tokio::sync::mpsc;
 use crate::{
     bundle::Bundle,
     calendar::SystemCalendar,
-    config::{Config, ModelConfig, StoreConfig},
+    config::{Config, ConfigError, Demand, Escalation, ModelConfig, ProviderConfig, StoreConfig},
     inference::{pool::Pool, served::Served},
+    ledger::Ledger,
+    pipeline::Redaction,
     ports::{Attempts, Clock, Event, Store},
     run::{ModelSlot, Parts, ProviderSlot, TransportSlot},
     store::{
@@ -25,7 +27,7 @@ use crate::{
         redb::{RedbStore, Setup},
     },
     telemetry::Telemetry,
-    transport::{ModelInfo, TransportContext},
+    transport::{ModelInfo, TransportContext, TransportSetup},
 };
 
 /// Loads and proves the models, then opens the transports. To be called inside a tokio runtime.
@@ -43,43 +45,54 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let transport_names = config.transports.iter().map(|(name, _)| Arc::from(*name)).collect();
     let (store, attempts) = open_store(&config.store, Names { models: names, transports: transport_names }, clock)?;
     let escalation = config.escalation;
+    for warning in escalation.iter().flat_map(|escalation| &escalation.warnings) {
+        tracing::warn!(warning, "escalation");
+    }
     let asked = escalation.as_ref().map(|escalation| escalation.providers.clone()).unwrap_or_default();
 
     let mut models = Vec::new();
-    let mut rules = Vec::new();
     for (index, model) in config.models.iter().enumerate() {
         let loaded = load(model);
-        let policy = match &loaded {
-            Ok(served) => Policy { at_once: model.at_once, amends, ..served.bundle.policy(asked.clone()) },
-            Err(_) => Policy::alone(1.0, None),
+        let redaction = match &loaded {
+            Ok(served) => redaction(model, escalation.as_ref(), served)?.map(Arc::new),
+            Err(_) => None,
         };
-        rules.push(ModelRules {
-            workers: model.workers,
-            queue: model.queue,
-            when_full: model.when_full,
-            deadline: model.deadline,
-            policy,
-        });
-        models.push(slot(ModelId(index), model, loaded, &inbox, &attempts)?);
+        models.push(ModelSlot { redaction, ..slot(ModelId(index), model, loaded, &inbox, &attempts)? });
     }
     let infos: Arc<[ModelInfo]> = models.iter().map(info).collect();
-    let engine_providers = config.providers.iter().map(|setup| ProviderRules { timeout: setup.timeout }).collect();
+    let ledger = open_ledger(&config.store, !asked.is_empty(), &inbox)?;
 
     let device = config.device.id;
-    let mut transports = Vec::new();
-    for (index, (name, setup)) in config.transports.into_iter().enumerate() {
-        let context = TransportContext {
-            id: TransportId(index),
-            inbox: inbox.clone(),
-            clock,
-            device: device.clone(),
-            group: config.device.group.as_deref().map(Arc::from),
-            models: infos.clone(),
-            telemetry: telemetry.clone(),
+    let context = TransportContext {
+        id: TransportId(0),
+        inbox: inbox.clone(),
+        clock,
+        device: device.clone(),
+        group: config.device.group.as_deref().map(Arc::from),
+        models: infos,
+        telemetry: telemetry.clone(),
+    };
+    let transports = start_transports(config.transports, &context)?;
+    let demand = escalation.as_ref().map(|escalation| escalation.promise).unwrap_or_default();
+    let rules = config.models.iter().zip(&models).map(|(model, slot)| {
+        let amends = transports.iter().any(|transport| transport.transport.amendments(&slot.name).is_some());
+        let policy = match &slot.state {
+            Ok((served, _)) => Policy {
+                at_once: model.at_once,
+                amends,
+                ..demanded(&slot.name, served.bundle.policy(asked.clone(), slot.redaction.is_some()), demand)
+            },
+            Err(_) => Policy::alone(1.0, None),
         };
-        let transport = setup.start(context).with_context(|| format!("transport {name} does not start"))?;
-        transports.push(TransportSlot { name, transport });
-    }
+        let ModelConfig { workers, queue, when_full, deadline, .. } = *model;
+        ModelRules { workers, queue, when_full, deadline, policy }
+    });
+    let rules = rules.collect();
+    let engine_providers = config
+        .providers
+        .iter()
+        .map(|provider| ProviderRules { timeout: provider.setup.timeout, accuracy: provider.accuracy })
+        .collect();
     Ok(Parts {
         device,
         engine: Engine::new(rules, engine_providers),
@@ -89,13 +102,49 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         providers: config
             .providers
             .into_iter()
-            .map(|setup| ProviderSlot { name: setup.name, provider: setup.provider })
+            .map(|ProviderConfig { setup, region, .. }| ProviderSlot {
+                name: setup.name,
+                region,
+                cost: setup.cost,
+                provider: setup.provider,
+            })
             .collect(),
         telemetry,
+        audit_rate: escalation.as_ref().map_or(0.0, |escalation| escalation.audit_rate),
         default_privacy: escalation.map_or(Privacy::Ok, |escalation| escalation.privacy),
+        ledger,
         inbox,
         events,
     })
+}
+
+/// A certificate that promises less than the owner wants is not in force.
+fn demanded(model: &str, mut policy: Policy, Demand { alpha, delta }: Demand) -> Policy {
+    let weaker = policy.calibration.certified().is_some_and(|certified| {
+        alpha.is_some_and(|alpha| certified.promise.alpha > alpha)
+            || delta.is_some_and(|delta| certified.promise.delta > delta)
+    });
+    if weaker {
+        tracing::warn!(
+            model,
+            ?alpha,
+            ?delta,
+            "the calibration promises less than [escalation] asks for: nothing is certified"
+        );
+        policy.calibration = State::Missing;
+    }
+    policy
+}
+
+type Setups = Vec<(&'static str, Box<dyn TransportSetup>)>;
+
+fn start_transports(setups: Setups, context: &TransportContext) -> anyhow::Result<Vec<TransportSlot>> {
+    let start = |(index, (name, setup)): (usize, (&'static str, Box<dyn TransportSetup>))| {
+        let context = TransportContext { id: TransportId(index), ..context.clone() };
+        let transport = setup.start(context).with_context(|| format!("transport {name} does not start"))?;
+        Ok(TransportSlot { name, transport })
+    };
+    setups.into_iter().enumerate().map(start).collect()
 }
 
 type Stored = (Box<dyn Store>, Arc<dyn Attempts>);
@@ -115,6 +164,28 @@ fn open_store(config: &StoreConfig, names: Names, clock: Clock) -> anyhow::Resul
     })?;
     let attempts = store.attempts();
     Ok((Box::new(store), attempts))
+}
+
+/// Only where somebody can be asked; also where jobs and results are in memory only.
+fn open_ledger(config: &StoreConfig, needed: bool, inbox: &mpsc::Sender<Event>) -> anyhow::Result<Option<Ledger>> {
+    if !needed {
+        return Ok(None);
+    }
+    let ledger = Ledger::start(config.path.clone(), Box::new(SystemCalendar::new()), inbox.clone());
+    Ok(Some(ledger.context("no thread for the ledger")?))
+}
+
+/// How inputs of this model are redacted before they leave; `None`: there are no steps, so those that must be do not.
+///
+/// # Errors
+/// `config/redaction`: a step cannot fit the model.
+pub fn redaction(
+    model: &ModelConfig,
+    escalation: Option<&Escalation>,
+    served: &Served,
+) -> Result<Option<Redaction>, ConfigError> {
+    let general = escalation.map(|escalation| escalation.redact.as_slice()).unwrap_or_default();
+    Redaction::plan(model.redact.as_deref().unwrap_or(general), &served.signature)
 }
 
 /// Reads, loads and proves one model.
@@ -152,7 +223,7 @@ fn slot(
             (String::new(), Err(failure))
         }
     };
-    Ok(ModelSlot { name: model.name.clone(), version, state })
+    Ok(ModelSlot { name: model.name.clone(), version, state, redaction: None })
 }
 
 fn info(slot: &ModelSlot) -> ModelInfo {

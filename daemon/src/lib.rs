@@ -9,6 +9,7 @@ pub mod config;
 mod failpoint;
 pub mod inference;
 pub mod labelled;
+pub mod ledger;
 pub mod oip;
 pub mod options;
 pub mod pipeline;

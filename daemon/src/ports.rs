@@ -17,6 +17,7 @@ use bytes::Bytes;
 use picket_core::{
     Input, ProviderFault,
     escalation::money::Money,
+    inquiry::InquiryId,
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, TransportId},
     time::{Moment, Span},
 };
@@ -40,10 +41,19 @@ pub enum Event {
         took: Span,
         result: Result<Upstream, (ProviderFault, String)>,
     },
+    /// A provider call about an answered job is over.
+    Opinion {
+        inquiry: InquiryId,
+        provider: ProviderId,
+        timeout: Span,
+        result: Result<Upstream, (ProviderFault, String)>,
+    },
     /// The store thread has made what it was given last durable, or could not.
     Stored(crate::store::desk::Done),
     /// Anything that the core can be told as it is.
     Core(Input),
+    /// Something happened to the egress ledger.
+    Ledger(crate::ledger::Notice),
     /// The face of the daemon is asked for something that the store knows.
     Errand(crate::store::desk::Errand),
     /// The face of the daemon is asked how it does.

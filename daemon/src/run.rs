@@ -8,13 +8,15 @@ mod house;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use picket_core::{Input, engine::Engine, job::Privacy, limits};
+use picket_core::{Input, engine::Engine, escalation::money::Money, job::Privacy, limits};
 use tokio::{sync::mpsc, time::Instant};
 
 use self::{heartbeat::Heartbeat, house::House};
 use crate::{
     failpoint,
     inference::{pool::Pool, served::Served},
+    ledger::Ledger,
+    pipeline::Redaction,
     ports::{Announcement, Clock, Event, Provider, Store, Transport},
     telemetry::Telemetry,
 };
@@ -24,6 +26,8 @@ pub struct ModelSlot {
     pub name: Arc<str>,
     pub version: String,
     pub state: Result<(Arc<Served>, Pool), picket_core::job::Failure>,
+    /// What is taken out of inputs that leave redacted; `None`: they do not leave.
+    pub redaction: Option<Arc<Redaction>>,
 }
 
 pub struct TransportSlot {
@@ -33,6 +37,10 @@ pub struct TransportSlot {
 
 pub struct ProviderSlot {
     pub name: Arc<str>,
+    /// Where in the world it is, as the configuration says.
+    pub region: Option<Arc<str>>,
+    /// What a call costs at most.
+    pub cost: Money,
     pub provider: Arc<dyn Provider>,
 }
 
@@ -46,6 +54,10 @@ pub struct Parts {
     pub providers: Vec<ProviderSlot>,
     pub telemetry: Arc<Telemetry>,
     pub default_privacy: Privacy,
+    /// Share of the jobs that get a second opinion.
+    pub audit_rate: f64,
+    /// Without one nothing leaves this device.
+    pub ledger: Option<Ledger>,
     pub inbox: mpsc::Sender<Event>,
     pub events: mpsc::Receiver<Event>,
 }
@@ -147,8 +159,14 @@ async fn close(mut house: House) {
         tracing::warn!("a transport did not close in time");
     }
     // At most one batch is under way. A disk that hangs must not hold the process.
-    let desk = house.into_desk();
-    if tokio::time::timeout(CLOSE_LIMIT, tokio::task::spawn_blocking(move || desk.close())).await.is_err() {
+    let (desk, ledger) = house.into_writers();
+    let write_all = move || {
+        desk.close();
+        if let Some(ledger) = ledger {
+            ledger.close();
+        }
+    };
+    if tokio::time::timeout(CLOSE_LIMIT, tokio::task::spawn_blocking(write_all)).await.is_err() {
         tracing::warn!("store/stalled: the store did not close in time");
     }
 }

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use picket::{
     bundle::Bundle,
+    calendar::SystemCalendar,
     inference::{pool::Pool, served::Served},
+    ledger::Ledger,
     ports::{
         Asking, Backend, BackendError, Clock, Content, Message, Model, Provider, Question, Runner, Signature, Upstream,
     },
@@ -20,7 +22,7 @@ use picket::{
 use picket_core::{
     ProviderFault,
     engine::{Engine, ModelRules, ProviderRules, WhenFull},
-    escalation::{calibration::State, decide::Policy},
+    escalation::{decide::Policy, money::Money},
     job::{JobId, ModelId, Privacy, ProviderId, TransportId},
     limits,
     time::Span,
@@ -56,6 +58,7 @@ struct Running {
     user: Handle,
     stop: Option<oneshot::Sender<()>>,
     done: tokio::task::JoinHandle<std::io::Result<Ended>>,
+    _ledger: tempfile::TempDir,
 }
 
 fn digits() -> Bundle {
@@ -73,8 +76,7 @@ async fn start(setup: Setup) -> Running {
         Pool::start(ModelId(0), &served, 1, &inbox, &(Arc::new(NoAttempts) as _), Duration::from_secs(60)).unwrap();
     let providers: Vec<ProviderId> = setup.provider.iter().map(|_| ProviderId(0)).collect();
     // Every answer is doubtful where there is a provider.
-    let policy =
-        Policy { temperature: 1.0, calibration: State::Missing, threshold: Some(1.1), providers: providers.clone() };
+    let policy = Policy { providers: providers.clone(), redacts: false, ..Policy::alone(1.0, Some(1.1)) };
     let rules =
         ModelRules { workers: 1, queue: setup.queue, when_full: setup.when_full, deadline: setup.deadline, policy };
     let clock = Clock::start();
@@ -88,18 +90,31 @@ async fn start(setup: Setup) -> Running {
         telemetry: Arc::new(Telemetry::default()),
     };
     let (transport, user) = channel::open(context);
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::start(folder.path().to_owned(), Box::new(SystemCalendar::new()), inbox.clone()).unwrap();
     let parts = Parts {
         device: "test".into(),
         engine: Engine::new(
             vec![rules],
-            providers.iter().map(|_| ProviderRules { timeout: Span::from_millis(5_000) }).collect(),
+            providers.iter().map(|_| ProviderRules { timeout: Span::from_millis(5_000), accuracy: 0.95 }).collect(),
         ),
         store: Box::new(MemoryStore::new(setup.store_bytes)),
-        models: vec![ModelSlot { name: "digits".into(), version: "1".into(), state: Ok((served, pool)) }],
+        models: vec![ModelSlot {
+            name: "digits".into(),
+            version: "1".into(),
+            state: Ok((served, pool)),
+            redaction: None,
+        }],
         transports: vec![TransportSlot { name: "channel", transport: Box::new(transport) }],
-        providers: setup.provider.into_iter().map(|provider| ProviderSlot { name: "hq".into(), provider }).collect(),
+        providers: setup
+            .provider
+            .into_iter()
+            .map(|provider| ProviderSlot { name: "hq".into(), region: None, cost: Money::ZERO, provider })
+            .collect(),
         telemetry: Arc::new(Telemetry::default()),
+        audit_rate: 0.0,
         default_privacy: Privacy::Ok,
+        ledger: Some(ledger),
         inbox,
         events,
     };
@@ -108,7 +123,7 @@ async fn start(setup: Setup) -> Running {
         let _ = stopped.await;
     }));
     user.connect().await;
-    Running { user, stop: Some(stop), done }
+    Running { user, stop: Some(stop), done, _ledger: folder }
 }
 
 fn pixels() -> Content {

@@ -114,7 +114,7 @@ impl Work {
         let finish = |(key, id): (Key, JobId)| {
             self.rng.fill(&mut result[..]);
             let messages = vec![message(&id, result.clone().into(), true)];
-            Write::Finish { key, digest: digest(id.as_str().as_bytes()), id, messages, dead: None }
+            Write::Finish { key, digest: digest(id.as_str().as_bytes()), id, messages, dead: None, inquiry: None }
         };
         let writes = jobs.into_iter().map(finish).collect();
         self.transact(writes)

@@ -155,6 +155,13 @@ fn audit(found: &Snapshot, last: Option<&Line>, context: &str) {
     assert_eq!(seen, expected.seen.iter().collect::<Vec<_>>(), "{context}: finished ids");
     let unknown = found.dead.iter().find(|id| !expected.dead.contains(id) && !unsure.ids.contains(*id));
     assert_eq!(unknown, None, "{context}: dead letters");
+    for (id, digest) in &expected.inquiries {
+        let there = found.inquiries.get(id) == Some(digest);
+        assert!(unsure.inquiries.contains(id) || there, "{context}: inquiry {id} is lost");
+    }
+    for (id, digest) in found.inquiries.iter().filter(|(id, _)| !expected.inquiries.contains_key(id)) {
+        assert!(unsure.inquired.contains(digest), "{context}: inquiry {id} came back");
+    }
 }
 
 #[test]

@@ -15,6 +15,8 @@ use picket::{
 };
 use picket_core::{
     StoreFault,
+    escalation::decide::Reason,
+    inquiry::{Inquiry, InquiryId, Lane},
     job::{Digest, Failure, JobId, Key, ModelId, Privacy, RowId, StoredJob, TransportId},
     time::{Moment, Span},
 };
@@ -32,6 +34,8 @@ pub struct Snapshot {
     /// In the order of finishing.
     pub seen: Vec<String>,
     pub dead: Vec<String>,
+    /// Answered, and a provider is still to be asked: inquiry → digest of the payload.
+    pub inquiries: BTreeMap<u64, Digest>,
 }
 
 /// A store's place for tests.
@@ -74,6 +78,8 @@ pub fn job(key: u64, id: &JobId, payload: &Bytes) -> StoredJob {
         deadline_at: Moment::ZERO + Span::from_millis(3_600_000),
         priority: 0,
         privacy: Privacy::Ok,
+        audit: false,
+        bytes: payload.len() as u64,
         attempts: 0,
         asker: 0,
     }
@@ -92,6 +98,21 @@ pub fn digest(bytes: &[u8]) -> Digest {
     Sha256::digest(bytes).into()
 }
 
+fn inquiry() -> Inquiry {
+    Inquiry {
+        lane: Lane::Value,
+        reason: Reason::EscBelowLambda,
+        answered: Reason::LocalUncertifiedLink,
+        class: 0,
+        s: 0.5,
+        p_wrong: 0.5,
+        certified: false,
+        audit: false,
+        gain: 0.4,
+        privacy: Privacy::Ok,
+    }
+}
+
 /// What a freshly opened store holds.
 pub fn snapshot(store: &mut dyn Store) -> Snapshot {
     let recovered = store.recover();
@@ -105,6 +126,11 @@ pub fn snapshot(store: &mut dyn Store) -> Snapshot {
             .collect(),
         seen: recovered.seen.iter().map(|(id, _)| id.to_string()).collect(),
         dead: store.dead().into_iter().map(|letter| letter.id).collect(),
+        inquiries: recovered
+            .inquiries
+            .iter()
+            .map(|open| (open.id.0, payload(&store.inquiry(open.id).expect("an inquiry has its job"))))
+            .collect(),
     }
 }
 
@@ -130,6 +156,10 @@ pub struct Unsure {
     pub rows: BTreeSet<u64>,
     /// Messages that may be there.
     pub messages: BTreeSet<Digest>,
+    /// Inquiries that may be gone.
+    pub inquiries: BTreeSet<u64>,
+    /// Payloads of which there may be an inquiry.
+    pub inquired: BTreeSet<Digest>,
 }
 
 /// What `picket-store-script` says after a transaction.
@@ -163,7 +193,7 @@ impl Script {
 
     /// The writes of the next transaction, one to five of them.
     pub fn next_writes(&mut self) -> Vec<Write> {
-        let mut confirmed = Vec::new();
+        let (mut confirmed, mut closed) = (Vec::new(), Vec::new());
         let mut available = self.open.len();
         let count = self.rng.random_range(1..=5);
         let mut writes = Vec::new();
@@ -194,7 +224,20 @@ impl Script {
                     if dead.is_some() {
                         messages.push(message(&id, self.payload(), false));
                     }
-                    writes.push(Write::Finish { key: Key(key), id, digest, messages, dead });
+                    let asks = dead.is_none() && self.rng.random_bool(0.3);
+                    let inquiry = asks.then(inquiry);
+                    writes.push(Write::Finish { key: Key(key), id, digest, messages, dead, inquiry });
+                }
+                7 if self.rng.random_bool(0.5) => {
+                    let closing: Vec<u64> =
+                        self.expected.inquiries.keys().copied().filter(|id| !closed.contains(id)).collect();
+                    if let Some(id) = (!closing.is_empty()).then(|| closing[self.rng.random_range(0..closing.len())]) {
+                        closed.push(id);
+                        let job = JobId::new(&format!("amended-{id}")).unwrap();
+                        let messages =
+                            if self.rng.random_bool(0.5) { vec![message(&job, self.payload(), false)] } else { vec![] };
+                        writes.push(Write::Close { inquiry: InquiryId(id), messages });
+                    }
                 }
                 7 => {
                     let id = JobId::new(&format!("refused-{}", self.next)).unwrap();
@@ -237,8 +280,9 @@ impl Script {
                 (Write::Accept { job, request, .. }, Written::Accepted { .. }) => {
                     self.expected.jobs.insert(job.id.to_string(), digest(request.content.parts().0));
                 }
-                (Write::Finish { id, messages, dead, .. }, Written::Finished { rows, .. }) => {
-                    self.expected.jobs.remove(id.as_str());
+                (Write::Finish { id, messages, dead, .. }, Written::Finished { rows, inquiry, .. }) => {
+                    let payload = self.expected.jobs.remove(id.as_str());
+                    self.expected.inquiries.extend(inquiry.map(|inquiry| inquiry.0).zip(payload));
                     self.expected.seen.push(id.to_string());
                     if dead.is_some() {
                         self.expected.dead.push(id.to_string());
@@ -246,6 +290,10 @@ impl Script {
                     self.add_rows(rows, messages);
                 }
                 (Write::Refuse { messages, .. }, Written::Finished { rows, .. }) => self.add_rows(rows, messages),
+                (Write::Close { inquiry, messages }, Written::Closed { rows, .. }) => {
+                    self.expected.inquiries.remove(&inquiry.0);
+                    self.add_rows(rows, messages);
+                }
                 (Write::Confirm { row }, Written::Done) => {
                     self.expected.rows.remove(&row.0);
                 }
@@ -254,7 +302,8 @@ impl Script {
                     | Write::Losses(_)
                     | Write::ForgetDead { .. }
                     | Write::Bury { .. }
-                    | Write::Resend { .. },
+                    | Write::Resend { .. }
+                    | Write::Learned { .. },
                     _,
                 ) => {}
                 _ => self.failed(write),
@@ -269,18 +318,26 @@ impl Script {
                 self.open.retain(|(key, ..)| *key != job.key.0);
                 self.unsure.ids.insert(job.id.to_string());
             }
-            Write::Finish { key, id, digest, messages, .. } => {
+            Write::Finish { key, id, digest, messages, inquiry, .. } => {
+                if inquiry.is_some() {
+                    self.unsure.inquired.insert(*digest);
+                }
                 self.open.push((key.0, id.clone(), *digest));
                 self.unsure.ids.insert(id.to_string());
                 sent = messages;
             }
             Write::Refuse { messages, .. } => sent = messages,
+            Write::Close { inquiry, messages } => {
+                self.unsure.inquiries.insert(inquiry.0);
+                sent = messages;
+            }
             Write::Confirm { row } => drop(self.unsure.rows.insert(row.0)),
             Write::Repeat { .. }
             | Write::Losses(_)
             | Write::ForgetDead { .. }
             | Write::Bury { .. }
-            | Write::Resend { .. } => {}
+            | Write::Resend { .. }
+            | Write::Learned { .. } => {}
         }
         self.unsure.messages.extend(sent.iter().map(|message| digest(&message.payload)));
     }
@@ -314,6 +371,7 @@ pub fn one_more_job(store: &mut dyn Store) -> Result<(), StoreFault> {
         digest: [0; 32],
         messages: vec![message(&id, "r".into(), true)],
         dead: None,
+        inquiry: None,
     };
     match store.transact(vec![finish])[..] {
         [Written::Finished { .. }] => Ok(()),

@@ -83,7 +83,7 @@ pub type Digest = [u8; 32];
 pub enum Privacy {
     /// It must not.
     Never,
-    /// Only after redaction. No redaction step exists yet, so this decides like `Never`.
+    /// Only after redaction; without a redaction step for its model this decides like `Never`.
     Redacted,
     #[default]
     Ok,
@@ -99,8 +99,21 @@ impl Privacy {
         }
     }
 
-    pub const fn may_leave(self) -> bool {
-        matches!(self, Self::Ok)
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Redacted => "redacted",
+            Self::Ok => "ok",
+        }
+    }
+
+    /// `redacts`: there is something that takes out of the input what must not leave.
+    pub const fn may_leave(self, redacts: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Redacted => redacts,
+            Self::Ok => true,
+        }
     }
 }
 

@@ -98,8 +98,8 @@ pub enum Action {
     Ack { ticket: AckTicket },
     /// Decode, prepare, run, conclude on an inference thread; answer with `Inferred`.
     Infer { key: Key, model: ModelId },
-    /// Ask a provider; answer with `ProviderAnswered` after at most `timeout`.
-    Ask { key: Key, model: ModelId, provider: ProviderId, timeout: Span },
+    /// Ask a provider, for this reason; answer with `ProviderAnswered` after at most `timeout`.
+    Ask { key: Key, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason },
     /// Ask a provider about an answered job; answer with `Opined` after at most `timeout`.
     Inquire { inquiry: InquiryId, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason },
     /// Forget an inquiry, and tell those who want to know what came of it, in one transaction; answer with `Closed`.
@@ -193,6 +193,9 @@ pub enum ProviderFault {
     Refused,
     TooSlow,
     BadAnswer,
+    /// It was not asked: what must happen before anything leaves this device (redaction, the ledger) did not work. Says
+    /// nothing about the provider.
+    Withheld,
 }
 
 impl ProviderFault {
@@ -202,6 +205,7 @@ impl ProviderFault {
             Self::Refused => "provider/refused",
             Self::TooSlow => "provider/timeout",
             Self::BadAnswer => "provider/bad-answer",
+            Self::Withheld => "egress/withheld",
         }
     }
 }

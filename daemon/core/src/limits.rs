@@ -81,6 +81,24 @@ pub const MODEL_QUEUE_MAX: usize = 65_536;
 pub const MODELS: usize = 64;
 /// Plans that one model keeps compiled, one per input shape.
 pub const PLANS_PER_MODEL: usize = 4;
+/// Lines that may wait for the egress ledger; one more request does not leave.
+pub const LEDGER_QUEUE: usize = 256;
+/// Lines that one sync of the ledger takes.
+pub const LEDGER_GROUP: usize = 32;
+/// Bytes of one line of the ledger.
+pub const LEDGER_LINE_BYTES: usize = 16 << 10;
+/// A file of the ledger of this size gets no more lines …
+pub const LEDGER_FILE_BYTES: u64 = 4 << 20;
+/// … and so many older ones are kept; the oldest goes first, counted.
+pub const LEDGER_FILES: usize = 15;
+/// Damaged ledgers that are kept aside; with one more nothing leaves until somebody has looked at them.
+pub const LEDGERS_ASIDE: usize = 4;
+/// Redaction steps of one model.
+pub const REDACTION_STEPS: usize = 16;
+/// Regions of one redaction step, and names of one.
+pub const REDACTION_REGIONS: usize = 16;
+/// Tensors that a line of the ledger names.
+pub const LEDGER_TENSORS: usize = 16;
 /// Requests under way at one provider.
 pub const PROVIDER_CALLS: usize = 8;
 /// Default deadline of a job that brings none, and that its model gives none.

@@ -150,11 +150,12 @@ impl Bundle {
         self.calibration.state.certified().map_or(self.temperature, |certified| certified.score.temperature())
     }
 
-    /// How its doubtful answers are treated, with these providers to ask.
-    pub fn policy(&self, providers: Vec<ProviderId>) -> Policy {
+    /// How its doubtful answers are treated, with these providers to ask; `redacts`: there are redaction steps for it.
+    pub fn policy(&self, providers: Vec<ProviderId>, redacts: bool) -> Policy {
         Policy {
             calibration: self.calibration.state.clone(),
             providers,
+            redacts,
             ..Policy::alone(self.temperature, self.threshold)
         }
     }

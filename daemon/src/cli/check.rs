@@ -18,18 +18,25 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
             place: format!("{}: model {:?}: ", path.display(), model.name),
             message: failure.message,
         })?;
+        let redaction = assemble::redaction(model, config.escalation.as_ref(), &served)?;
         models.push(json!({
             "name": *model.name,
             "version": served.bundle.version,
             "proven": served.proven,
             "golden_vectors": served.bundle.golden.len(),
             "inputs": served.signature.inputs.iter().map(|i| format!("{} {}", i.name, i.kind())).collect::<Vec<_>>(),
+            "redaction": redaction.map(|redaction| redaction.describe()).unwrap_or_default(),
             "warnings": served.bundle.warnings,
         }));
     }
+    let warnings = config.escalation.as_ref().map(|escalation| escalation.warnings.as_slice()).unwrap_or_default();
     let transports: Vec<&str> = config.transports.iter().map(|(name, _)| *name).collect();
     if as_json {
-        println!("{}", json!({ "ok": true, "device": *config.device.id, "transports": transports, "models": models }));
+        let device = &*config.device.id;
+        println!(
+            "{}",
+            json!({ "ok": true, "device": device, "transports": transports, "models": models, "warnings": warnings })
+        );
         return Ok(());
     }
     println!("{} is good: device {}, {}", path.display(), config.device.id, transports.join(" and "));
@@ -40,6 +47,9 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
             "not proven: it has no golden vectors".to_owned()
         };
         println!("  model {} version {}: {proof}", text(&model["name"]), text(&model["version"]));
+    }
+    for warning in warnings {
+        println!("  warning: {warning}");
     }
     Ok(())
 }

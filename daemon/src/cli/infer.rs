@@ -6,7 +6,7 @@ use bytes::Bytes;
 use picket_core::{
     Answer, Source, Timing,
     escalation::decide::{self, Circumstances, Observation, Verdict},
-    job::{Failure, JobId, Privacy},
+    job::{Failure, JobId},
     time::Span,
 };
 
@@ -55,7 +55,7 @@ fn id_of(path: &Path) -> JobId {
 fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId) -> Result<Bytes, Failure> {
     let (result, prepare, infer) = served.infer(runner, content);
     let inferred = result?;
-    let policy = served.bundle.policy(Vec::new());
+    let policy = served.bundle.policy(Vec::new(), false);
     let decision = decide::decide(&inferred.observation, &policy, &Circumstances::ALONE);
     let reason = match decision.verdict {
         Verdict::AnswerLocal(reason) => reason,

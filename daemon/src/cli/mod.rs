@@ -7,6 +7,7 @@ mod dead;
 mod demo;
 mod http;
 mod infer;
+mod ledger;
 mod run;
 mod status;
 
@@ -65,6 +66,8 @@ enum Command {
     Calibrate(calibrate::Calibrate),
     /// Jobs that were accepted and got an error instead of an answer.
     Dead(dead::Dead),
+    /// What left this device for a provider, and whether the record of it is whole.
+    Ledger(ledger::Ledger),
     /// What a running daemon does now, over its HTTP face.
     Status {
         #[arg(long, default_value = "http://127.0.0.1:8470")]
@@ -91,6 +94,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Bench { bundle, seconds } => bench::run(&bundle, seconds, json),
         Command::Calibrate(calibrate) => calibrate::run(&calibrate, json),
         Command::Dead(dead) => dead::run(&dead, json),
+        Command::Ledger(ledger) => ledger::run(&ledger, json),
         Command::Status { url, token_file } => status::run(&url, token_file.as_deref(), json),
     };
     match result {

@@ -5,22 +5,41 @@ use serde::{Deserialize, de::IgnoredAny};
 use toml::Spanned;
 
 use super::{
+    provider::ProviderConfig,
+    redact::{self, RawSteps, RedactStep},
     section::{ConfigError, Section, unknown_word},
-    words::choose,
+    words::{choose, id_fault},
 };
-use crate::provider::ProviderSetup;
 
 /// Who is asked about doubtful answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Escalation {
-    /// In the order in which they are asked.
+    /// In the order in which they are asked; only those in a region that is allowed.
     pub providers: Vec<ProviderId>,
     /// Class of a job that brings none.
     pub privacy: Privacy,
+    /// For models that have no steps of their own.
+    pub redact: Vec<RedactStep>,
+    /// A certificate has to promise at least this, or it is not in force.
+    pub promise: Demand,
+    /// Share of the jobs that get a second opinion, drawn by lottery.
+    pub audit_rate: f64,
+    /// Sentences for the operator.
+    pub warnings: Vec<String>,
 }
 
+/// What the owner wants to be promised; `None`: whatever the certificate does.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Demand {
+    pub alpha: Option<f64>,
+    pub delta: Option<f64>,
+}
+
+/// Enough to notice within days when the parts change (escalation.md 2.2, "Lottery audits").
+const AUDIT_RATE: f64 = 0.02;
+
 /// Keys that protocol.md knows and this version does not.
-const NOT_YET: [&str; 5] = ["mode", "alpha", "delta", "audit_rate", "budget"];
+const NOT_YET: [&str; 2] = ["mode", "budget"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,23 +47,23 @@ struct Raw {
     #[serde(default)]
     providers: Vec<Spanned<String>>,
     privacy: Option<Spanned<String>>,
+    regions: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    redact: RawSteps,
+    alpha: Option<Spanned<f64>>,
+    delta: Option<Spanned<f64>>,
+    audit_rate: Option<Spanned<f64>>,
     // Named so that they are no unknown keys; `check` refuses them before anything is parsed.
     #[serde(rename = "mode")]
     _mode: Option<IgnoredAny>,
-    #[serde(rename = "alpha")]
-    _alpha: Option<IgnoredAny>,
-    #[serde(rename = "delta")]
-    _delta: Option<IgnoredAny>,
-    #[serde(rename = "audit_rate")]
-    _audit_rate: Option<IgnoredAny>,
     #[serde(rename = "budget")]
     _budget: Option<IgnoredAny>,
 }
 
-pub(super) fn check(section: &Section<'_>, providers: &[ProviderSetup]) -> Result<Escalation, ConfigError> {
+pub(super) fn check(section: &Section<'_>, providers: &[ProviderConfig]) -> Result<Escalation, ConfigError> {
     let early = NOT_YET.iter().filter_map(|key| section.key_span(key));
     if let Some(span) = early.min_by_key(|span| span.start) {
-        let message = "certified escalation and budgets are not there yet; remove this key";
+        let message = "budgets are not there yet; remove this key";
         return Err(section.fault("config/not-yet", Some(span), message));
     }
     let raw: Raw = section.parse()?;
@@ -63,18 +82,75 @@ pub(super) fn check(section: &Section<'_>, providers: &[ProviderSetup]) -> Resul
         }
         None => Privacy::default(),
     };
-    Ok(Escalation { providers: chosen, privacy })
+    let mut warnings = Vec::new();
+    if let Some(regions) = &raw.regions {
+        let allowed = regions_of(section, regions)?;
+        let before = chosen.len();
+        chosen.retain(|id| may_be_asked(&providers[id.0], &allowed, &mut warnings));
+        if chosen.is_empty() && before > 0 {
+            warnings
+                .push(format!("no provider is in an allowed region ({}): nobody is ever asked", allowed.join(", ")));
+        }
+    }
+    let redact = redact::check(section, &raw.redact)?;
+    let share = |given: &Option<Spanned<f64>>, name: &str| match given {
+        Some(given) if !(*given.get_ref() > 0.0 && *given.get_ref() < 1.0) => {
+            Err(section.error(Some(given.span()), format!("`{name}` lies between 0 and 1, both excluded")))
+        }
+        given => Ok(given.as_ref().map(|given| *given.get_ref())),
+    };
+    let promise = Demand { alpha: share(&raw.alpha, "alpha")?, delta: share(&raw.delta, "delta")? };
+    let audit_rate = match &raw.audit_rate {
+        Some(rate) if !(0.0..=1.0).contains(rate.get_ref()) => {
+            return Err(section.error(Some(rate.span()), "`audit_rate` is a share of the jobs, 0 to 1"));
+        }
+        Some(rate) => *rate.get_ref(),
+        None => AUDIT_RATE,
+    };
+    Ok(Escalation { providers: chosen, privacy, redact, promise, audit_rate, warnings })
+}
+
+fn regions_of<'r>(
+    section: &Section<'_>,
+    regions: &'r Spanned<Vec<Spanned<String>>>,
+) -> Result<Vec<&'r str>, ConfigError> {
+    if regions.get_ref().is_empty() {
+        let message = "`regions` allows no region, so nobody could be asked; without it every region is allowed";
+        return Err(section.error(Some(regions.span()), message));
+    }
+    let mut allowed = Vec::new();
+    for region in regions.get_ref() {
+        if let Some(why) = id_fault(region.get_ref()) {
+            return Err(section.error(Some(region.span()), why));
+        }
+        allowed.push(region.get_ref().as_str());
+    }
+    Ok(allowed)
+}
+
+/// A provider that does not say where it is, is not where it may be.
+fn may_be_asked(provider: &ProviderConfig, allowed: &[&str], warnings: &mut Vec<String>) -> bool {
+    let region = provider.region.as_deref();
+    let may = region.is_some_and(|region| allowed.contains(&region));
+    if !may {
+        let name = &provider.setup.name;
+        warnings.push(match region {
+            Some(region) => format!("provider {name} is never asked: its region {region} is not in `regions`"),
+            None => format!("provider {name} is never asked: it states no `region`, and `regions` is set"),
+        });
+    }
+    may
 }
 
 fn provider_id(
     section: &Section<'_>,
     name: &Spanned<String>,
-    providers: &[ProviderSetup],
+    providers: &[ProviderConfig],
 ) -> Result<ProviderId, ConfigError> {
-    if let Some(index) = providers.iter().position(|provider| *provider.name == **name.get_ref()) {
+    if let Some(index) = providers.iter().position(|provider| *provider.setup.name == **name.get_ref()) {
         return Ok(ProviderId(index));
     }
-    let known: Vec<&str> = providers.iter().map(|provider| &*provider.name).collect();
+    let known: Vec<&str> = providers.iter().map(|provider| &*provider.setup.name).collect();
     let message = unknown_word("provider", name.get_ref(), &known);
     Err(section.fault("config/unknown-name", Some(name.span()), message))
 }

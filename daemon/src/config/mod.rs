@@ -4,6 +4,8 @@ mod device;
 mod document;
 mod escalation;
 mod model;
+mod provider;
+pub mod redact;
 pub mod section;
 mod store;
 pub mod units;
@@ -16,16 +18,17 @@ mod tests;
 
 use std::{path::Path, sync::Arc};
 
+use self::document::Document;
 pub use self::{
     device::Device,
-    escalation::Escalation,
+    escalation::{Demand, Escalation},
     model::ModelConfig,
+    provider::ProviderConfig,
     section::{ConfigError, Section, Source},
     store::{OnFull, StoreConfig},
 };
-use self::{document::Document, words::Names};
 use crate::{
-    provider::{PROVIDERS, ProviderKind, ProviderSetup},
+    provider::{PROVIDERS, ProviderKind},
     transport::{TRANSPORTS, TransportKind, TransportSetup},
 };
 
@@ -40,7 +43,7 @@ pub struct Config {
     /// `None`: nobody is ever asked.
     pub escalation: Option<Escalation>,
     /// A [`picket_core::job::ProviderId`] is an index of this.
-    pub providers: Vec<ProviderSetup>,
+    pub providers: Vec<ProviderConfig>,
 }
 
 /// The plug-ins that own sections of the configuration.
@@ -74,7 +77,7 @@ impl Config {
         let store = store::check(document.table("store")?.as_ref(), folder)?;
         let transports = transports(&mut document, kinds.transports)?;
         let models = model::check_all(&document.tables("model")?, folder, &store)?;
-        let providers = providers(&document.tables("provider")?, kinds.providers)?;
+        let providers = provider::check_all(&document.tables("provider")?, kinds.providers)?;
         let escalation = match document.table("escalation")? {
             Some(section) => Some(escalation::check(&section, &providers)?),
             None => None,
@@ -99,28 +102,6 @@ fn transports(document: &mut Document<'_>, kinds: &[&'static dyn TransportKind])
         if let Some(section) = document.table(kind.name())? {
             setups.push((kind.name(), kind.configure(section)?));
         }
-    }
-    Ok(setups)
-}
-
-fn providers(sections: &[Section<'_>], kinds: &[&'static dyn ProviderKind]) -> Result<Vec<ProviderSetup>, ConfigError> {
-    let known: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-    let mut names = Names::new("provider");
-    let mut setups = Vec::new();
-    for section in sections {
-        let Some(name) = section.text("name") else {
-            return Err(section.error(section.key_span("name"), "a provider needs a `name`, in quotes"));
-        };
-        names.claim(section, &name)?;
-        let Some(wanted) = section.text("kind") else {
-            let message = format!("a provider needs a `kind`, one of: {}", known.join(", "));
-            return Err(section.error(section.key_span("kind"), message));
-        };
-        let Some(kind) = kinds.iter().find(|kind| kind.name() == *wanted.get_ref()) else {
-            let message = section::unknown_word("kind", wanted.get_ref(), &known);
-            return Err(section.fault("config/unknown-name", Some(wanted.span()), message));
-        };
-        setups.push(kind.configure(section.clone())?);
     }
     Ok(setups)
 }

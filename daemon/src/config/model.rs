@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
+    redact::{self, RawSteps, RedactStep},
     section::{ConfigError, Section},
     store::StoreConfig,
     words::{Names, choose, number},
@@ -32,6 +33,8 @@ pub struct ModelConfig {
     pub deadline: Span,
     /// Doubtful answers leave at once, and a provider corrects them later.
     pub at_once: bool,
+    /// What is taken out of its jobs' inputs before they leave redacted; `None`: what `[escalation]` says.
+    pub redact: Option<Vec<RedactStep>>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +47,7 @@ struct Raw {
     when_full: Option<Spanned<String>>,
     deadline_ms: Option<Spanned<u64>>,
     answer: Option<Spanned<String>>,
+    redact: Option<RawSteps>,
 }
 
 pub(super) fn check_all(
@@ -83,6 +87,7 @@ fn check(
     let queue = number(section, "queue", raw.queue.as_ref(), 1..=most_queue, limits::MODEL_QUEUE as u64)?;
     let (usual, longest) = (limits::DEADLINE.as_micros() / 1000, limits::DEADLINE_MAX.as_micros() / 1000);
     let deadline_ms = number(section, "deadline_ms", raw.deadline_ms.as_ref(), 1..=longest, usual)?;
+    let redact = raw.redact.as_ref().map(|steps| redact::check(section, steps)).transpose()?;
     Ok(ModelConfig {
         name: raw.name.into_inner().into(),
         bundle: resolve(section, &raw.bundle, folder, store)?,
@@ -92,6 +97,7 @@ fn check(
         when_full,
         deadline: Span::from_millis(deadline_ms),
         at_once,
+        redact,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::{fs, ops::Range, path::PathBuf, sync::Arc};
 
 use picket_core::limits;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use toml::{Spanned, de::DeValue};
 
 /// A mistake in a configuration: exit code 78, one line, with the place and, for a misspelt key, the nearest right one.
@@ -142,6 +142,22 @@ impl Section<'_> {
     pub fn text(&self, key: &str) -> Option<Spanned<&str>> {
         let value = self.value.get_ref().get(key)?;
         Some(Spanned::new(value.span(), value.get_ref().as_str()?))
+    }
+
+    /// As [`Section::text`], a number.
+    pub fn number(&self, key: &str) -> Option<f64> {
+        let value = self.value.get_ref().get(key)?;
+        f64::deserialize(toml::de::ValueDeserializer::from(value.clone())).ok()
+    }
+
+    /// The section without a key that its owner does not have to know.
+    #[must_use]
+    pub fn without(&self, key: &str) -> Self {
+        let mut section = self.clone();
+        if let DeValue::Table(table) = section.value.get_mut() {
+            table.remove(key);
+        }
+        section
     }
 
     /// Where a key of this section stands (the key, not its value).

@@ -13,6 +13,9 @@ use picket_core::{
     time::Span,
 };
 
+#[path = "egress_tests.rs"]
+mod egress;
+
 use super::{Config, ConfigError, Kinds, Source, document, paper};
 use crate::{provider::PROVIDERS, transport::TRANSPORTS};
 
@@ -96,7 +99,7 @@ fn providers_are_asked_in_the_order_of_the_escalation() {
     let escalation = config.escalation.unwrap();
     assert_eq!(escalation.providers, [ProviderId(1), ProviderId(0)]);
     assert_eq!(escalation.privacy, Privacy::Never);
-    assert_eq!(config.providers[1].timeout, Span::from_millis(7));
+    assert_eq!(config.providers[1].setup.timeout, Span::from_millis(7));
 }
 
 #[test]

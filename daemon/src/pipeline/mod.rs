@@ -3,7 +3,9 @@
 mod conclude;
 mod decode;
 mod prepare;
+mod redact;
 
 pub use conclude::conclude;
 pub use decode::decode;
 pub use prepare::prepare;
+pub use redact::Redaction;

@@ -1,10 +1,13 @@
 //! The parts in their places, and how each action is performed.
 
 mod about;
+mod arriving;
 mod asking;
 mod cargo;
 mod digest;
 mod health;
+mod inquiring;
+mod lottery;
 mod messages;
 mod storing;
 
@@ -14,20 +17,21 @@ use std::{
 };
 
 use picket_core::{
-    Action, Input, Outcome,
+    Action, Input, Opinion, Outcome,
     engine::Engine,
     escalation::decide::Observation,
-    job::{Arrival, Failure, JobId, Key, ModelId, Privacy, RowId, StoredJob},
+    job::{Key, ModelId, Privacy, RowId, StoredJob},
     time::{Moment, Span},
 };
 use tokio::sync::mpsc;
 
-use self::{cargo::Cargo, digest::digest};
+use self::{arriving::content_bytes, asking::Egress, cargo::Cargo, inquiring::Inquiries, lottery::Lottery};
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
     failpoint,
-    ports::{Clock, Death, Event, Inferred, Losses, Message, Request, Write},
-    store::desk::Desk,
+    ledger::Ledger,
+    ports::{Clock, Death, Event, Inferred, Losses, Message, Write},
+    store::desk::{Desk, Inquire},
     telemetry::Telemetry,
 };
 
@@ -51,6 +55,9 @@ pub(super) struct House {
     provider_names: Vec<Arc<str>>,
     telemetry: Arc<Telemetry>,
     default_privacy: Privacy,
+    egress: Egress,
+    inquiries: Inquiries,
+    lottery: Lottery,
     inbox: mpsc::Sender<Event>,
     cargo: HashMap<Key, Cargo>,
     next_key: u64,
@@ -92,6 +99,9 @@ impl House {
             provider_names,
             telemetry: parts.telemetry,
             default_privacy: parts.default_privacy,
+            egress: Egress::new(parts.ledger),
+            inquiries: Inquiries::default(),
+            lottery: Lottery::new(recovered.salt, parts.audit_rate),
             inbox: parts.inbox,
             cargo: HashMap::new(),
             next_key: 0,
@@ -126,8 +136,8 @@ impl House {
         self.broken.as_deref()
     }
 
-    pub fn into_desk(self) -> Desk {
-        self.desk
+    pub fn into_writers(self) -> (Desk, Option<Ledger>) {
+        (self.desk, self.egress.ledger)
     }
 
     pub fn stop_intake(&mut self) {
@@ -158,24 +168,23 @@ impl House {
                 self.hear_core(Input::Inferred { key, model, result, prepare, infer });
             }
             Event::Upstream { key, provider, timeout, took, result } => {
-                let result = match result {
-                    Ok(upstream) => {
-                        if let Some(cargo) = self.cargo.get_mut(&key) {
-                            cargo.upstream = Some(upstream);
-                        }
-                        Ok(())
+                let result = self.hear_provider(provider, result).map(|upstream| {
+                    let opinion = Opinion { class: upstream.index };
+                    if let Some(cargo) = self.cargo.get_mut(&key) {
+                        cargo.upstream = Some(upstream);
                     }
-                    Err((fault, why)) => {
-                        tracing::debug!(provider = %self.provider_names[provider.0], code = fault.code(), why, "provider");
-                        Err(fault)
-                    }
-                };
+                    opinion
+                });
                 self.hear_core(Input::ProviderAnswered { key, provider, timeout, took, result });
+            }
+            Event::Opinion { inquiry, provider, timeout, result } => {
+                self.hear_opinion(inquiry, provider, timeout, result);
             }
             Event::Core(input) => {
                 self.note_link(&input);
                 self.hear_core(input);
             }
+            Event::Ledger(notice) => self.hear_ledger(&notice),
             Event::Status(reply) => {
                 let _ = reply.send(self.status());
             }
@@ -186,54 +195,6 @@ impl House {
         let now = self.clock.now();
         self.engine.step(now, input, &mut self.actions);
         self.perform_all();
-    }
-
-    /// `was_dead`: an operator wants this dead letter to be run once more.
-    fn hear_job(&mut self, request: Arc<Request>, was_dead: Option<u64>) {
-        let key = Key(self.next_key);
-        self.next_key += 1;
-        let digest = digest(&request);
-        let id = request.id.clone().unwrap_or_else(|| JobId::from_digest(&digest));
-        let model = match &request.fault {
-            Some(failure) => Err(failure.clone()),
-            None => self.fits(&request).and_then(|()| self.find_model(&request.model)),
-        };
-        let arrival = Arrival {
-            key,
-            id: id.clone(),
-            digest,
-            model: model.clone(),
-            deadline: request.deadline,
-            priority: request.priority,
-            privacy: request.privacy.unwrap_or(self.default_privacy),
-            ticket: request.ticket,
-            answer_repeats: request.answer_repeats,
-            asker: request.reply.to.mark(),
-            again: was_dead.is_some(),
-        };
-        let cargo = Cargo { was_dead, ..Cargo::new(self.clock.now(), request, id, digest, model.ok()) };
-        self.cargo.insert(key, cargo);
-        self.hear_core(Input::Arrived(arrival));
-    }
-
-    /// Waiting for room would take for ever.
-    fn fits(&self, request: &Request) -> Result<(), Failure> {
-        let (first, second) = request.content.parts();
-        let bytes = first.len() + second.map_or(0, bytes::Bytes::len);
-        if bytes <= self.max_job_bytes {
-            return Ok(());
-        }
-        let message = format!("the job has {bytes} bytes, the whole store at most {}", self.max_job_bytes);
-        Err(Failure::new("input/too-large", message))
-    }
-
-    fn find_model(&self, name: &str) -> Result<ModelId, Failure> {
-        let Some(index) = self.models.iter().position(|slot| &*slot.name == name) else {
-            let known: Vec<&str> = self.models.iter().map(|slot| &*slot.name).collect();
-            return Err(Failure::new("model/unknown", format!("there is no model {name:?} here"))
-                .expected(known.join(", "), name));
-        };
-        self.models[index].state.as_ref().map(|_| ModelId(index)).map_err(Failure::clone)
     }
 
     fn keep_inferred(&mut self, key: Key, inferred: Inferred) -> Observation {
@@ -294,7 +255,13 @@ impl House {
             Action::Accept { key, deadline_at } => self.accept(key, deadline_at),
             Action::Ack { ticket } => self.transports[ticket.transport.0].transport.ack(ticket),
             Action::Infer { key, model } => self.infer(key, model),
-            Action::Ask { key, model, provider, timeout } => self.ask(key, model, provider, timeout),
+            Action::Ask { key, model, provider, timeout, reason } => self.ask(key, model, provider, timeout, reason),
+            Action::Inquire { inquiry, model, provider, timeout, reason } => {
+                self.desk.inquire(Inquire { inquiry, model, provider, timeout, reason });
+            }
+            Action::Close { inquiry, job, model, was, age, ending } => {
+                self.close_inquiry(inquiry, &job, model, &was, age, ending);
+            }
             Action::Finish { key, outcome } => self.finish(key, &outcome),
             Action::Refuse { key, failure } => {
                 if let Some(cargo) = self.cargo.get(&key) {
@@ -352,6 +319,8 @@ impl House {
             deadline_at,
             priority: cargo.request.priority,
             privacy: cargo.request.privacy.unwrap_or(self.default_privacy),
+            audit: self.lottery.draws(&cargo.id),
+            bytes: content_bytes(&cargo.request),
             attempts: 0,
             asker: cargo.request.reply.to.mark(),
         };
@@ -374,15 +343,15 @@ impl House {
 
     fn finish(&mut self, key: Key, outcome: &Outcome) {
         let Some(cargo) = self.cargo.get(&key) else { return };
-        let (messages, dead) = match outcome {
-            Outcome::Answered(answer) => (self.answer_messages(cargo, answer), None),
+        let (messages, dead, inquiry) = match outcome {
+            Outcome::Answered(answer) => (self.answer_messages(cargo, answer), None, answer.later.clone()),
             Outcome::Failed(failure, _) => {
                 let death = Death { failure: failure.clone(), attempts: cargo.attempts };
-                (self.error_messages(cargo, failure), Some(death))
+                (self.error_messages(cargo, failure), Some(death), None)
             }
         };
         let (id, digest) = (cargo.id.clone(), cargo.digest);
         failpoint::hit("finish");
-        self.write(Write::Finish { key, id, digest, messages, dead });
+        self.write(Write::Finish { key, id, digest, messages, dead, inquiry });
     }
 }

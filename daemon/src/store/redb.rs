@@ -57,7 +57,7 @@ use crate::{
     calendar::Calendar,
     config::OnFull,
     failpoint,
-    ports::{Clock, DeadLetter, Message, Recovered, Revived, Store, Write, Written},
+    ports::{Clock, DeadLetter, Message, Recovered, Request, Revived, Store, Write, Written},
 };
 
 type Rows = TableDefinition<'static, u64, &'static [u8]>;

@@ -67,17 +67,18 @@ impl Engine {
             Verdict::AnswerLocal(reason) => {
                 let reason = match (reason, fault) {
                     (Reason::LocalUncertifiedLink, Some(ProviderFault::TooSlow)) => Reason::LocalUncertifiedDeadline,
+                    (Reason::LocalUncertifiedLink, Some(ProviderFault::Withheld)) => Reason::LocalPolicyNoEgress,
                     (reason, _) => reason,
                 };
                 self.answer(now, key, Source::Local, reason, &decision, out);
             }
-            Verdict::Escalate { provider, timeout, .. } => {
+            Verdict::Escalate { provider, timeout, reason } => {
                 let place = views.iter().position(|view| view.id == provider).unwrap_or(0);
                 self.providers[provider.0].breaker.admit(now);
                 self.providers[provider.0].calls += 1;
                 self.providers[provider.0].live_at = Some(now);
                 job.stage = Stage::Asking { provider, asked: place + 1, seen, decision };
-                out.push(Action::Ask { key, model, provider, timeout });
+                out.push(Action::Ask { key, model, provider, timeout, reason });
                 self.set_wake(key, now + timeout);
             }
             Verdict::Fail(why) => self.fail(now, key, Failure::new("model/invalid-output", why), out),
@@ -108,6 +109,10 @@ impl Engine {
             (Ok(_), Verdict::Escalate { reason, .. }) => {
                 self.answer(now, key, Source::Provider(provider), *reason, &decision, out)
             }
+            // What does not leave to one does not leave to another.
+            (Err(ProviderFault::Withheld), _) => {
+                self.decide(now, key, seen, usize::MAX, Some(ProviderFault::Withheld), out);
+            }
             (result, _) => self.decide(now, key, seen, asked, result.err(), out),
         }
     }
@@ -124,6 +129,8 @@ impl Engine {
         let Some(job) = self.jobs.get(&key) else { return };
         let timing = Timing { total: now.since(job.arrived), ..job.timing };
         let later = match source {
+            // What was withheld once is not sent later.
+            Source::Local if reason == Reason::LocalPolicyNoEgress => None,
             Source::Local => decision.later.clone().map(|later| Inquiry { answered: reason, ..later }),
             Source::Provider(_) => None,
         };
@@ -194,6 +201,9 @@ impl Provider {
             }
             Err(fault) => {
                 out.push(Action::Note(Note::ProviderFailed { provider: id, fault }));
+                if fault == ProviderFault::Withheld {
+                    return self.breaker.withdrawn(now);
+                }
                 // A call that a short deadline cut says nothing about the provider, unless everybody waits for this probe.
                 let cut_short = fault == ProviderFault::TooSlow && timeout < self.rules.timeout;
                 if !(cut_short && was_admitting) && self.breaker.failed(now) {

@@ -85,6 +85,13 @@ impl Breaker {
         }
     }
 
+    /// The request that had a place was never sent: nothing is learned, and the next one may probe.
+    pub fn withdrawn(&mut self, now: Moment) {
+        if let State::Probing { cooldown } = self.state {
+            self.state = State::Tripped { until: now, cooldown };
+        }
+    }
+
     fn trip(&mut self, now: Moment, cooldown: Span) {
         self.state = State::Tripped { until: now + cooldown, cooldown };
     }
@@ -110,6 +117,22 @@ mod tests {
         assert!(breaker.admit(later + limits::BREAKER_COOLDOWN + limits::BREAKER_COOLDOWN));
         breaker.succeeded();
         assert!(breaker.admit(later));
+    }
+
+    #[test]
+    fn a_probe_that_was_never_sent_leaves_its_place_to_the_next() {
+        let mut breaker = Breaker::default();
+        let now = Moment::ZERO;
+        breaker.withdrawn(now);
+        assert_eq!(breaker.state(), State::Admitting { failures: 0 });
+        for _ in 0..limits::BREAKER_FAILURES {
+            breaker.failed(now);
+        }
+        let later = now + limits::BREAKER_COOLDOWN;
+        assert!(breaker.admit(later) && !breaker.admit(later));
+        breaker.withdrawn(later);
+        assert!(breaker.admit(later) && breaker.failed(later));
+        assert!(!breaker.would_admit(later + limits::BREAKER_COOLDOWN), "the cooldown still doubles");
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Policy {
     pub at_once: bool,
     /// Somebody hears of a later revision.
     pub amends: bool,
+    /// There are redaction steps for jobs that leave only redacted.
+    pub redacts: bool,
 }
 
 impl Policy {
@@ -52,6 +54,7 @@ impl Policy {
             providers: Vec::new(),
             at_once: false,
             amends: false,
+            redacts: false,
         }
     }
 }
@@ -189,7 +192,7 @@ const fn uncertified(policy: &Policy, around: &Circumstances<'_>) -> Reason {
 }
 
 fn escalate(reason: Reason, policy: &Policy, around: &Circumstances<'_>) -> Verdict {
-    if !around.privacy.may_leave() {
+    if !around.privacy.may_leave(policy.redacts) {
         return Verdict::AnswerLocal(Reason::LocalPolicyNoEgress);
     }
     let margin = Span::from_micros(around.whole.as_micros() / limits::ANSWER_MARGIN_DIVISOR);
@@ -215,7 +218,7 @@ fn later(
     policy: &Policy,
     around: &Circumstances<'_>,
 ) -> Option<Inquiry> {
-    let allowed = around.privacy.may_leave() && !around.providers.is_empty();
+    let allowed = around.privacy.may_leave(policy.redacts) && !around.providers.is_empty();
     let (lane, reason) = match doubt {
         _ if !allowed => return None,
         Some(reason) if policy.amends && reason != Reason::EscBadOutput => (Lane::Value, reason),

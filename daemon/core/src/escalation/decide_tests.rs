@@ -70,6 +70,11 @@ fn privacy_and_deadline_keep_a_doubtful_answer_local() {
         let d = decide(&doubtful(), &policy(0.9), &around(privacy, &[view(0, true)], HOUR, HOUR, 0));
         assert_eq!(d.verdict, Verdict::AnswerLocal(Reason::LocalPolicyNoEgress));
     }
+    let redacts = Policy { redacts: true, ..policy(0.9) };
+    for (privacy, leaves) in [(Privacy::Never, false), (Privacy::Redacted, true)] {
+        let d = decide(&doubtful(), &redacts, &around(privacy, &[view(0, true)], HOUR, HOUR, 0));
+        assert_eq!(matches!(d.verdict, Verdict::Escalate { .. }), leaves, "{privacy:?}");
+    }
     let left = Span::from_millis(10);
     let d = decide(&doubtful(), &policy(0.9), &around(Privacy::Ok, &[view(0, true)], left, HOUR, 0));
     assert_eq!(d.verdict, Verdict::AnswerLocal(Reason::LocalUncertifiedDeadline));

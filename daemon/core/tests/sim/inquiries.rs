@@ -24,7 +24,8 @@ impl World<'_> {
     pub fn inquire(&mut self, id: InquiryId, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason) {
         let (spec, was) =
             self.store.inquiries.get(&id).unwrap_or_else(|| panic!("{id:?} is asked, and is not durable"));
-        assert!(spec.privacy.may_leave(), "{id:?} must not leave this device");
+        let redacts = self.plan.models[model.0].policy.redacts;
+        assert!(spec.privacy.may_leave(redacts), "{id:?} must not leave this device");
         assert_eq!((spec.model, was.reason), (Some(model.0), reason), "{id:?} is asked as something else");
         assert!(self.plan.models[model.0].policy.providers.contains(&provider), "{provider:?} is none of the model's");
         let process = self.process();

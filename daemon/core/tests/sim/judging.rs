@@ -23,6 +23,10 @@ impl World<'_> {
                         assert!(known.asked.is_empty(), "I10: {key:?} is certified, and somebody was asked about it");
                         assert_eq!(answer.reason, Reason::LocalCertified);
                     }
+                    assert!(
+                        !known.withheld || answer.reason != Reason::LocalUncertifiedLink,
+                        "{key:?} was withheld, and its answer blames the link"
+                    );
                     if answer.reason == Reason::LocalUncertifiedLink {
                         self.assert_no_provider_admits(key);
                     }

@@ -26,7 +26,7 @@ impl World<'_> {
             Action::Accept { key, deadline_at } => self.accept(key, deadline_at),
             Action::Ack { ticket } => self.ack(ticket),
             Action::Infer { key, model } => self.infer(key, model),
-            Action::Ask { key, model, provider, timeout } => self.ask(key, model, provider, timeout),
+            Action::Ask { key, model, provider, timeout, .. } => self.ask(key, model, provider, timeout),
             Action::Finish { key, outcome } => self.finish(key, outcome),
             Action::Refuse { key, failure } => self.refuse(key, failure),
             Action::Repeat { key, id } => self.repeat(key, &id),
@@ -162,12 +162,14 @@ impl World<'_> {
     fn ask(&mut self, key: Key, model: ModelId, provider: ProviderId, timeout: Span) {
         let listed = self.plan.models[model.0].policy.providers.contains(&provider);
         assert!(listed && timeout <= self.plan.providers[provider.0].timeout && timeout > Span::ZERO);
+        let redacts = self.plan.models[model.0].policy.redacts;
         let now = self.now;
         let process = self.process();
         process.calls[provider.0] += 1;
         assert!(process.calls[provider.0] <= limits::PROVIDER_CALLS, "too many calls at {provider:?}");
         let known = process.live(key);
-        assert!(known.spec.privacy.may_leave(), "{key:?} must not leave this device");
+        assert!(known.spec.privacy.may_leave(redacts), "{key:?} must not leave this device");
+        assert!(!known.withheld, "{key:?} was withheld, and goes to another provider");
         assert!(known.said.is_some() && known.outcome.is_none(), "{key:?} is asked upstream out of turn");
         assert!(now + timeout <= known.deadline_at, "{key:?} waits for a provider beyond its deadline");
         assert!(!known.asked.contains(&provider), "{key:?} is asked twice at {provider:?}");
@@ -189,6 +191,7 @@ impl World<'_> {
             Mood::Unreachable => (Span::from_micros(300), Err(ProviderFault::Unreachable)),
             Mood::Slow if rng.random_bool(0.5) => (late, Ok(opinion)),
             Mood::Slow => (late, Err(ProviderFault::TooSlow)),
+            Mood::Confused if rng.random_bool(0.3) => (up_to(rng, timeout), Err(ProviderFault::Withheld)),
             Mood::Confused => (up_to(rng, timeout), Err(ProviderFault::BadAnswer)),
             Mood::Moody => {
                 let moods = [Mood::Good, Mood::Unreachable, Mood::Slow, Mood::Confused];

@@ -165,6 +165,7 @@ fn model(rng: &mut StdRng, providers: usize) -> ModelRules {
             providers: asked,
             at_once: rng.random_bool(0.2),
             amends: rng.random_bool(0.7),
+            redacts: rng.random_bool(0.5),
         },
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use picket_core::{
-    Input, Outcome,
+    Input, Outcome, ProviderFault,
     engine::{Engine, WhenFull},
     escalation::decide::Observation,
     job::{AckTicket, Failure, JobId, Key, ProviderId, RowId, TransportId},
@@ -52,6 +52,8 @@ pub struct Known {
     pub asking: Option<(ProviderId, Moment)>,
     pub asked: Vec<ProviderId>,
     pub helped: Option<ProviderId>,
+    /// Its input may not leave after all.
+    pub withheld: bool,
     pub outcome: Option<Arc<Outcome>>,
     pub refusal: Option<Arc<Failure>>,
     pub forgotten: bool,
@@ -74,6 +76,7 @@ impl Known {
             asking: None,
             asked: Vec::new(),
             helped: None,
+            withheld: false,
             outcome: None,
             refusal: None,
             forgotten: false,
@@ -223,6 +226,9 @@ impl Process {
                     coverage.hit(Seen::LateProviderAnswer);
                 } else if result.is_ok() {
                     known.helped = Some(*provider);
+                } else if *result == Err(ProviderFault::Withheld) {
+                    known.withheld = true;
+                    coverage.hit(Seen::Withheld);
                 }
             }
             Input::Opined { inquiry, provider, .. } => {

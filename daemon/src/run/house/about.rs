@@ -77,6 +77,9 @@ impl House {
                 *losses.entry(reason.to_owned()).or_default() += count;
             }
         }
+        for (reason, count) in self.egress.losses() {
+            *losses.entry(reason.to_owned()).or_default() += count;
+        }
         losses
     }
 

@@ -18,7 +18,7 @@ use crate::{
 impl House {
     /// Takes up what an earlier process has left.
     pub(super) fn recover(&mut self, recovered: Recovered) {
-        let Recovered { jobs, rows, seen, losses, moved_aside } = recovered;
+        let Recovered { jobs, rows, seen, inquiries, learned: _, salt: _, losses, moved_aside } = recovered;
         if !jobs.is_empty() || !rows.is_empty() {
             tracing::info!(jobs = jobs.len(), results = rows.len(), "the store still holds work");
         }
@@ -28,7 +28,8 @@ impl House {
         }
         self.losses_before = losses;
         let mut stored = Vec::with_capacity(jobs.len());
-        for (job, request) in jobs {
+        for (mut job, request) in jobs {
+            job.audit = self.lottery.draws(&job.id);
             self.next_key = self.next_key.max(job.key.0 + 1);
             let model = job.model.as_ref().ok().copied();
             let cargo = Cargo {
@@ -39,6 +40,7 @@ impl House {
             stored.push(job);
         }
         self.hear_core(Input::Recovered { jobs: stored, rows, seen });
+        self.hear_core(Input::Inquiries(inquiries));
     }
 
     /// A batch came back from the store.
@@ -55,6 +57,9 @@ impl House {
         for ((transport, row, epoch), message) in done.fetched {
             self.deliver(transport, row, epoch, message);
         }
+        for (inquire, request) in done.inquiries {
+            self.send_inquiry(inquire, request);
+        }
         for (number, request) in done.retried {
             self.hear_job(request, Some(number));
         }
@@ -67,10 +72,11 @@ impl House {
                 self.store_failing = false;
                 Input::Accepted { key }
             }
-            Written::Finished { key, rows } => {
+            Written::Finished { key, rows, inquiry } => {
                 failpoint::hit("finished");
-                Input::Finished { key, rows: self.keep_fresh(rows) }
+                Input::Finished { key, rows: self.keep_fresh(rows), inquiry }
             }
+            Written::Closed { inquiry, rows } => Input::Closed { inquiry, rows: self.keep_fresh(rows) },
             Written::Repeated { key, rows } => Input::Repeated { key, rows: self.keep_fresh(rows) },
             Written::NothingToRepeat { key } => Input::NothingToRepeat { key },
             Written::Failed { key, why } => Input::StoreFailed { key, why },

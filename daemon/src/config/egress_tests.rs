@@ -1,0 +1,103 @@
+//! Regions and redaction steps in whole configurations.
+
+use picket_core::{job::ProviderId, limits};
+
+use super::{
+    super::redact::{Image, Layout, Redact, Region},
+    checked, mistake, with_model,
+};
+
+const TWO: &str =
+    "[[provider]]\nname = \"near\"\nkind = \"oip\"\nregion = \"eu\"\n[[provider]]\nname = \"far\"\nkind = \"oip\"\n";
+
+fn escalation(regions: &str) -> String {
+    with_model(&format!("[escalation]\nproviders = [\"far\", \"near\"]\n{regions}\n{TWO}"))
+}
+
+#[test]
+fn who_is_in_no_allowed_region_is_never_asked() {
+    let config = checked(&escalation("regions = [\"us\", \"eu\"]"));
+    assert_eq!(config.providers[0].region.as_deref(), Some("eu"));
+    let escalation = config.escalation.unwrap();
+    assert_eq!(escalation.providers, [ProviderId(0)]);
+    assert_eq!(escalation.warnings, ["provider far is never asked: it states no `region`, and `regions` is set"]);
+}
+
+#[test]
+fn without_regions_everybody_may_be_asked() {
+    let escalation = checked(&escalation("")).escalation.unwrap();
+    assert_eq!((escalation.providers.len(), escalation.warnings.len()), (2, 0));
+}
+
+#[test]
+fn that_nobody_is_left_is_said() {
+    let escalation = checked(&escalation("regions = [\"us\"]")).escalation.unwrap();
+    assert!(escalation.providers.is_empty());
+    assert_eq!(escalation.warnings[1], "provider near is never asked: its region eu is not in `regions`");
+    assert_eq!(escalation.warnings[2], "no provider is in an allowed region (us): nobody is ever asked");
+}
+
+#[test]
+fn regions_are_words() {
+    assert_eq!(
+        mistake(&escalation("regions = []")),
+        "error[config/invalid]: picket.toml:9:11: `regions` allows no region, so nobody could be asked; without it every \
+         region is allowed"
+    );
+    assert!(
+        mistake(&escalation("regions = [\"EU\"]"))
+            .starts_with("error[config/invalid]: picket.toml:9:12: `EU` is no id")
+    );
+    let provider = |region: &str| with_model(&TWO.replace("\"eu\"", region));
+    assert!(mistake(&provider("\"e u\"")).starts_with("error[config/invalid]: picket.toml:10:10: `e u` is no id"));
+    assert!(mistake(&provider("7")).starts_with("error[config/invalid]: picket.toml:10:1: `region` is a word"));
+}
+
+#[test]
+fn a_model_has_steps_of_its_own_or_the_general_ones() {
+    let config = checked(&with_model(
+        "redact = [\n { step = \"drop-input\", name = \"operator\" },\n { step = \"crop\", x = 1, y = 2, w = 3, h = 4, \
+         image = { width = 8, height = 8, layout = \"chw\" } },\n { step = \"blur\", regions = [{ x = 0, y = 0, w = 1, h = 1 \
+         }], radius = 2 } ]\n[escalation]\nredact = [ { step = \"features-only\", outputs = [\"embedding\"] } ]\n",
+    ));
+    let general = config.escalation.unwrap().redact;
+    assert_eq!(general[0].what, Redact::FeaturesOnly { outputs: vec!["embedding".to_owned()] });
+    let own: Vec<Redact> = config.models[0].redact.iter().flatten().map(|step| step.what.clone()).collect();
+    let image = Some(Image { width: 8, height: 8, channels: 1, layout: Layout::Chw });
+    let regions = vec![Region { x: 0, y: 0, w: 1, h: 1 }];
+    assert_eq!(
+        own,
+        [
+            Redact::DropInput { name: "operator".to_owned() },
+            Redact::Crop { x: 1, y: 2, w: 3, h: 4, input: None, image },
+            Redact::Blur { regions, radius: Some(2), input: None, image: None },
+        ]
+    );
+    assert_eq!(config.models[0].redact.as_ref().unwrap()[1].place, "picket.toml:9:2: ");
+    assert_eq!(checked(&with_model("")).models[0].redact, None);
+    assert_eq!(checked(&with_model("redact = []\n")).models[0].redact, Some(vec![]));
+}
+
+#[test]
+fn a_step_that_is_none_says_so() {
+    let many = "{ step = \"drop-input\", name = \"x\" },".repeat(limits::REDACTION_STEPS + 1);
+    let cases = [
+        ("{ name = \"x\" }", "config/invalid", "needs a `step`, one of: drop-input, crop"),
+        ("{ step = \"crob\" }", "config/unknown-name", "unknown redaction step `crob`; did you mean `crop`?"),
+        ("{ step = \"drop-input\", nam = \"x\" }", "config/unknown-key", "did you mean `name`?"),
+        ("{ step = \"crop\", x = 1, y = 2, w = 3 }", "config/invalid", "missing key `h`"),
+        ("{ step = \"downscale\", factor = 1 }", "config/invalid", "`factor` is at least 2"),
+        ("{ step = \"blur\", regions = [] }", "config/invalid", "`regions` has 1 to 16 regions"),
+        ("{ step = \"features-only\", outputs = [] }", "config/invalid", "`outputs` has 1 to 16 names"),
+        (
+            "{ step = \"features-only\", outputs = [\"e\"] }, { step = \"drop-input\", name = \"x\" }",
+            "config/invalid",
+            "it stands alone",
+        ),
+        (&many, "config/invalid", "at most 16 redaction steps"),
+    ];
+    for (steps, code, part) in cases {
+        let line = mistake(&with_model(&format!("redact = [{steps}]\n")));
+        assert!(line.starts_with(&format!("error[{code}]: picket.toml:7:")) && line.contains(part), "{line}");
+    }
+}

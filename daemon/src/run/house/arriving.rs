@@ -1,0 +1,68 @@
+//! From a request to an arrival that the engine can judge.
+
+use std::sync::Arc;
+
+use picket_core::{
+    Input,
+    job::{Arrival, Failure, JobId, Key, ModelId},
+};
+
+use super::{House, cargo::Cargo, digest::digest};
+use crate::ports::Request;
+
+impl House {
+    /// `was_dead`: an operator wants this dead letter to be run once more.
+    pub(super) fn hear_job(&mut self, request: Arc<Request>, was_dead: Option<u64>) {
+        let key = Key(self.next_key);
+        self.next_key += 1;
+        let digest = digest(&request);
+        let id = request.id.clone().unwrap_or_else(|| JobId::from_digest(&digest));
+        let model = match &request.fault {
+            Some(failure) => Err(failure.clone()),
+            None => self.fits(&request).and_then(|()| self.find_model(&request.model)),
+        };
+        let arrival = Arrival {
+            key,
+            id: id.clone(),
+            digest,
+            model: model.clone(),
+            deadline: request.deadline,
+            priority: request.priority,
+            privacy: request.privacy.unwrap_or(self.default_privacy),
+            audit: self.lottery.draws(&id),
+            bytes: content_bytes(&request),
+            ticket: request.ticket,
+            answer_repeats: request.answer_repeats,
+            asker: request.reply.to.mark(),
+            again: was_dead.is_some(),
+        };
+        let cargo = Cargo { was_dead, ..Cargo::new(self.clock.now(), request, id, digest, model.ok()) };
+        self.cargo.insert(key, cargo);
+        self.hear_core(Input::Arrived(arrival));
+    }
+
+    /// Waiting for room would take for ever.
+    fn fits(&self, request: &Request) -> Result<(), Failure> {
+        let bytes = content_bytes(request);
+        if bytes <= self.max_job_bytes as u64 {
+            return Ok(());
+        }
+        let message = format!("the job has {bytes} bytes, the whole store at most {}", self.max_job_bytes);
+        Err(Failure::new("input/too-large", message))
+    }
+
+    fn find_model(&self, name: &str) -> Result<ModelId, Failure> {
+        let Some(index) = self.models.iter().position(|slot| &*slot.name == name) else {
+            let known: Vec<&str> = self.models.iter().map(|slot| &*slot.name).collect();
+            return Err(Failure::new("model/unknown", format!("there is no model {name:?} here"))
+                .expected(known.join(", "), name));
+        };
+        self.models[index].state.as_ref().map(|_| ModelId(index)).map_err(Failure::clone)
+    }
+}
+
+/// Of its input.
+pub(super) fn content_bytes(request: &Request) -> u64 {
+    let (first, second) = request.content.parts();
+    (first.len() + second.map_or(0, bytes::Bytes::len)) as u64
+}
