@@ -1,9 +1,12 @@
 //! When the local answer is not enough.
 
 pub mod breaker;
+pub mod budget;
 pub mod calibration;
 pub mod certificate;
 pub mod decide;
 pub mod money;
+pub mod period;
 pub mod reason;
+pub mod saved;
 pub mod score;
