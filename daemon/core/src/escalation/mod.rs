@@ -7,6 +7,8 @@ pub mod certificate;
 pub mod decide;
 pub mod money;
 pub mod period;
+pub mod price;
+pub mod profile;
 pub mod reason;
 pub mod saved;
 pub mod score;
