@@ -5,6 +5,7 @@ pub mod budget;
 pub mod calibration;
 pub mod certificate;
 pub mod decide;
+pub mod gain;
 pub mod money;
 pub mod period;
 pub mod price;
