@@ -22,7 +22,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    budget::{Budget, Cost, DAY, Left, Limits, Rolled},
+    budget::{Budget, Cost, DAY, HOUR, Left, Limits, Rolled},
     money::Money,
     period::{Position, Turn},
     profile::Profile,
@@ -34,7 +34,7 @@ const KAPPA: f64 = 0.1;
 /// Below this part of a period, what was seen says nothing about the rest.
 const SEEN_MIN: f64 = 1e-3;
 /// Part of the traffic clock that runs evenly, whatever was learned: there is traffic at night, too.
-const EVEN: f64 = 0.1;
+const EVEN: f64 = 0.05;
 /// The budget is not what binds when more is left of it than this times the straight line to the period's end.
 const RICH: f64 = 1.15;
 
@@ -185,9 +185,8 @@ pub struct Pricer {
 impl Pricer {
     /// `references`: gain and cost of calibration cases, as if each had been a request; the first 512 count.
     pub fn new(profile: Profile, references: impl IntoIterator<Item = (f64, Cost)>) -> Self {
-        let references = references.into_iter().map(|(gain, cost)| Sample::new(gain, cost));
         let mut pricer = Self {
-            references: references.take(limits::PRICE_SAMPLES).collect(),
+            references: Vec::new(),
             recent: VecDeque::new(),
             curves: Default::default(),
             news: 0,
@@ -195,10 +194,18 @@ impl Pricer {
             hour: Watch::default(),
             profile,
         };
-        pricer.rebuild();
+        pricer.refer(references);
         pricer
     }
 
+    /// Other calibrations are in force. What was seen of the requests stays.
+    pub fn refer(&mut self, references: impl IntoIterator<Item = (f64, Cost)>) {
+        let references = references.into_iter().map(|(gain, cost)| Sample::new(gain, cost));
+        self.references = references.take(limits::PRICE_SAMPLES).collect();
+        self.rebuild();
+    }
+
+    /// To be saved now and then. All else that is known here is found anew soon after a restart.
     pub const fn profile(&self) -> &Profile {
         &self.profile
     }
@@ -267,6 +274,17 @@ impl Pricer {
         let [day, _] = self.both(clock, budget);
         let days = share(budget.day(clock.now).whole.as_micros() as f64, DAY.as_micros() as f64).max(SEEN_MIN);
         self.day.whole(day) / days
+    }
+
+    /// Calls that the whole budget of a day pays for at their mean cost; `None`: as many as one likes.
+    pub fn calls_per_day(&self, budget: &Budget) -> Option<f64> {
+        let whole = stocks(budget, 0.0, 0.0).map(|stock| stock.map(|stock| stock.plan));
+        let periods = [1.0, 1.0, share(HOUR.as_micros() as f64, DAY.as_micros() as f64).recip()];
+        let paid = whole.into_iter().zip(&self.curves).zip(periods).filter_map(|((limit, curve), periods)| {
+            // What costs nothing is not used up; without a single sample nothing is known of any cost.
+            (curve.mean > 0.0).then_some(limit? * periods / curve.mean)
+        });
+        paid.reduce(f64::min)
     }
 
     fn both(&self, clock: Clock, budget: &Budget) -> [Traffic; 2] {
