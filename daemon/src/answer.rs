@@ -96,6 +96,8 @@ struct EvidenceDocument<'a> {
     audit: bool,
     /// Digest of the calibration file.
     calibration: Option<&'a str>,
+    /// Number of the certificate among this model's: the file's, or a later one that came of the lottery.
+    round: Option<u32>,
     /// Labelled cases behind the certificate.
     n: Option<u64>,
     alpha: Option<f64>,
@@ -154,6 +156,7 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
             gain: evidence.gain,
             audit: evidence.audit,
             calibration: facts.served.bundle.calibration.state.certified().map(|certified| &*certified.digest),
+            round: evidence.promise.map(|promise| promise.round),
             n: evidence.promise.map(|promise| promise.cases),
             alpha: evidence.promise.map(|promise| promise.alpha),
             delta: evidence.promise.map(|promise| promise.delta),

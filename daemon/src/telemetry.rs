@@ -300,6 +300,8 @@ impl Telemetry {
             Note::BreakerTripped { provider: id } => {
                 tracing::warn!(provider = provider(*id), "provider is left alone for a while");
             }
+            // Told where the models have names.
+            Note::Alarm { .. } | Note::Recertified { .. } => {}
             Note::InquiryDropped { why } => {
                 tracing::info!(why = why.code(), "a provider will not be asked about an answered job")
             }

@@ -14,6 +14,7 @@
 mod arriving;
 mod inquiring;
 mod judging;
+mod learning;
 mod storing;
 
 use std::{
@@ -21,7 +22,8 @@ use std::{
     sync::Arc,
 };
 
-use self::inquiring::Inquiries;
+pub use self::learning::Learned;
+use self::{inquiring::Inquiries, learning::Watch};
 use crate::{
     Action, Input, Note, OutboxRow, Outcome, Source, Timing,
     escalation::{
@@ -133,6 +135,8 @@ pub struct Engine {
     /// The suspect that an inference thread has in hand.
     alone: Option<Key>,
     inquiries: Inquiries,
+    /// By model; `None` where nothing is certified.
+    watches: Vec<Option<Watch>>,
 }
 
 impl Engine {
@@ -140,6 +144,7 @@ impl Engine {
         Self {
             jobs: BTreeMap::new(),
             timers: BTreeSet::new(),
+            watches: models.iter().map(|rules| Watch::over(&rules.policy.calibration)).collect(),
             models: models.into_iter().map(ModelQueue::new).collect(),
             providers: providers
                 .into_iter()
@@ -191,6 +196,7 @@ impl Engine {
             Input::Arrived(arrival) => self.arrived(now, arrival, out),
             Input::Accepted { key } => self.accepted(now, key, out),
             Input::Finished { key, rows, inquiry } => self.finished(now, key, &rows, inquiry, out),
+            Input::Learned { model, learned } => self.remember(model, *learned),
             Input::Inquiries(stored) => self.inquiries_recovered(now, stored, out),
             Input::Closed { inquiry, rows } => self.inquiry_closed(inquiry, &rows),
             Input::Opined { inquiry, provider, timeout, result } => {

@@ -30,6 +30,8 @@ pub mod time;
 
 use std::sync::Arc;
 
+use engine::Learned;
+use escalation::alarms::Evidence as AlarmEvidence;
 use escalation::decide::{Evidence, Observation, Reason};
 use inquiry::{Dropped, Ending, Inquiry, InquiryId, StoredInquiry};
 use job::{AckTicket, Arrival, Digest, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, StoredJob, TransportId};
@@ -69,6 +71,8 @@ pub enum Input {
     Closed { inquiry: InquiryId, rows: Vec<OutboxRow> },
     /// What the store still holds of inquiries; to be told once, after `Recovered`.
     Inquiries(Vec<StoredInquiry>),
+    /// What an earlier process has learned of a model; to be told before there are jobs.
+    Learned { model: ModelId, learned: Box<Learned> },
     /// A transport can deliver from now on.
     LinkUp { transport: TransportId, epoch: Epoch, terms: LinkTerms },
     /// It can no more; what was not confirmed will be sent again.
@@ -104,6 +108,8 @@ pub enum Action {
     Inquire { inquiry: InquiryId, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason },
     /// Forget an inquiry, and tell those who want to know what came of it, in one transaction; answer with `Closed`.
     Close { inquiry: InquiryId, job: JobId, model: ModelId, was: Inquiry, age: Span, ending: Ending },
+    /// Make durable what [`engine::Engine::learned`] says of this model now. Needs no answer.
+    Remember { model: ModelId },
     /// Result and job-done in one transaction (I2); answer with `Finished` or `StoreFailed`.
     Finish { key: Key, outcome: Arc<Outcome> },
     /// A dead letter for a job that was never accepted, durable; answer with `Finished` or `StoreFailed`.
@@ -238,15 +244,43 @@ impl StoreFault {
 }
 
 /// Events for operators: one line in the log, one counter, some on `P/event`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Note {
-    Duplicate { id: JobId },
-    StaleConfirm { row: RowId },
-    Undeliverable { row: RowId },
+    Duplicate {
+        id: JobId,
+    },
+    StaleConfirm {
+        row: RowId,
+    },
+    Undeliverable {
+        row: RowId,
+    },
     StoreFailed(StoreFault),
-    Evicted { rows: usize },
-    ProviderFailed { provider: ProviderId, fault: ProviderFault },
-    BreakerTripped { provider: ProviderId },
-    BreakerClosed { provider: ProviderId },
-    InquiryDropped { why: Dropped },
+    Evicted {
+        rows: usize,
+    },
+    ProviderFailed {
+        provider: ProviderId,
+        fault: ProviderFault,
+    },
+    BreakerTripped {
+        provider: ProviderId,
+    },
+    BreakerClosed {
+        provider: ProviderId,
+    },
+    InquiryDropped {
+        why: Dropped,
+    },
+    /// The certificate is suspended.
+    Alarm {
+        model: ModelId,
+        evidence: AlarmEvidence,
+    },
+    /// There is another certificate.
+    Recertified {
+        model: ModelId,
+        round: u32,
+        cases: u64,
+    },
 }

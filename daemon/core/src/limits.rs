@@ -42,6 +42,10 @@ pub const INQUIRIES: usize = 10_000;
 pub const INQUIRY_BYTES: u64 = 64 << 20;
 /// Those among them that the lottery has drawn; beyond it, one of them goes by lot.
 pub const AUDITS: usize = 1_000;
+/// Fresh cases of the lottery that a suspended certificate waits for before there is another, at least …
+pub const RECERTIFY_CASES: u64 = 500;
+/// … and how many are kept at most.
+pub const FRESH_CASES: usize = 5_000;
 /// An inquiry is worth half as much after so long …
 pub const INQUIRY_HALF_LIFE: Span = Span::from_millis(3_600_000);
 /// … and is dropped after this.

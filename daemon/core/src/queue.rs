@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use crate::{engine::ModelRules, engine::WhenFull, job::Key, limits};
+use crate::{engine::ModelRules, engine::WhenFull, escalation::decide::Policy, job::Key, limits};
 
 /// Order of service: higher priority first, then first come. Newest-wins models serve the newest of a priority first.
 type Place = (Reverse<u8>, u64);
@@ -32,6 +32,10 @@ impl ModelQueue {
 
     pub fn rules(&self) -> &ModelRules {
         &self.rules
+    }
+
+    pub fn policy_mut(&mut self) -> &mut Policy {
+        &mut self.rules.policy
     }
 
     fn place(&self, key: Key, priority: u8) -> (Place, Key) {

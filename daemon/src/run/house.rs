@@ -262,6 +262,7 @@ impl House {
             Action::Close { inquiry, job, model, was, age, ending } => {
                 self.close_inquiry(inquiry, &job, model, &was, age, ending);
             }
+            Action::Remember { model } => self.remember(model),
             Action::Finish { key, outcome } => self.finish(key, &outcome),
             Action::Refuse { key, failure } => {
                 if let Some(cargo) = self.cargo.get(&key) {

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::Engine;
+use super::{Engine, learning::Label};
 use crate::{
     Action, Note, Opinion, OutboxRow, ProviderFault,
     inquiry::{Dropped, Ending, Inquiry, InquiryId, Lane, StoredInquiry},
@@ -224,8 +224,12 @@ impl Engine {
         let Stage::Asking { place, .. } = open.stage else { return };
         match result {
             Ok(Opinion { class }) => {
+                let Inquiry { class: local, s, p_wrong, certified, audit, reason, .. } = open.inquiry;
+                let label = Label { class: local, s, p_wrong, certified, audit, reason, truth: class };
+                let model = open.model;
                 let ending = if class == open.inquiry.class { Ending::Agreed } else { Ending::Amended { class } };
                 self.close_inquiry(now, id, ending, out);
+                self.labelled(model, label, out);
             }
             // No fault of the question's: the breaker says when to try again.
             Err(ProviderFault::Unreachable | ProviderFault::TooSlow) if !expired(open, now) => self.inquiries.queue(id),

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Engine, FAR, Provider, Stage};
+use super::{
+    Engine, FAR, Provider, Stage,
+    learning::{Label, Watch},
+};
 use crate::{
     Action, Answer, Note, Opinion, Outcome, ProviderFault, Source, Timing,
     escalation::{
         breaker::State,
         decide::{self, Circumstances, Decision, Observation, ProviderView, Reason, Verdict},
+        score::Rated,
     },
     inquiry::Inquiry,
     job::{Failure, Key, ProviderId},
@@ -60,9 +64,13 @@ impl Engine {
             whole: job.whole,
             asked,
             audit: job.audit,
-            suspect: false,
+            suspect: self.watches[model.0].as_ref().is_some_and(Watch::suspects),
         };
         let decision = decide::decide(&seen, policy, &around);
+        if let (Some(rated), 0) = (decision.rated, asked) {
+            self.scored(model, rated.s, out);
+        }
+        let Some(job) = self.jobs.get_mut(&key) else { return };
         match decision.verdict.clone() {
             Verdict::AnswerLocal(reason) => {
                 let reason = match (reason, fault) {
@@ -106,7 +114,13 @@ impl Engine {
             return;
         };
         match (result, &decision.verdict) {
-            (Ok(_), Verdict::Escalate { reason, .. }) => {
+            (Ok(opinion), Verdict::Escalate { reason, .. }) => {
+                if let (Some(rated), Some(model)) = (decision.rated, job.model) {
+                    let Rated { class, s, p_wrong, .. } = rated;
+                    let (certified, audit, truth) = (decision.certified, job.audit, opinion.class);
+                    let label = Label { class, s, p_wrong, certified, audit, reason: *reason, truth };
+                    self.labelled(model, label, out);
+                }
                 self.answer(now, key, Source::Provider(provider), *reason, &decision, out)
             }
             // What does not leave to one does not leave to another.

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     certificate::{self, Case, Certificate, Promise, TooFew},
+    platt::Platt,
     score::{ScoreRule, ScoreSection},
+    shift::Reference,
 };
 
 /// The only format so far.
@@ -102,8 +104,10 @@ pub struct ClassSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Monitor {
-    /// The nine deciles of the cases' scores.
-    pub score_deciles: [f32; 9],
+    /// How the cases' scores are distributed.
+    pub scores: Reference,
+    /// From a score to a probability of being wrong.
+    pub wrong: Platt,
 }
 
 /// A stricter promise for one class.
@@ -185,7 +189,7 @@ impl Calibration {
                 menu: menu.collect(),
             },
             per_class,
-            monitor: Monitor { score_deciles: deciles(cases) },
+            monitor: Monitor { scores: Reference::of(cases.iter().map(|case| case.s)), wrong: Platt::fit(cases) },
             sentence: String::new(),
         };
         calibration.sentence = calibration.in_words();
@@ -242,6 +246,9 @@ impl Calibration {
         if !lambda.is_finite() {
             return Err("lambda is no number".to_owned());
         }
+        if !self.monitor.scores.is_sound() {
+            return Err("its distribution of scores is none".to_owned());
+        }
         let score = self.score.rule().ok_or_else(|| format!("its score {:?} is not known", self.score.kind))?;
         let mut lambdas = vec![*lambda; self.labels.len().max(1)];
         for (label, section) in &self.per_class {
@@ -255,24 +262,62 @@ impl Calibration {
             lambdas,
             cases: self.sample.n,
             promise: Promise { alpha: *alpha, delta: *delta },
+            round: *round,
+            wrong: self.monitor.wrong,
+            scores: self.monitor.scores.clone(),
+            label_source: self.sample.label_source,
             digest: digest.into(),
         })
     }
 }
 
 /// A certificate in force.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certified {
     pub score: ScoreRule,
     /// By predicted class.
     pub lambdas: Vec<f32>,
     pub cases: u64,
     pub promise: Promise,
-    /// Of the calibration file.
-    pub digest: Arc<str>,
+    /// Counted from 1, of this model's certificates.
+    pub round: u32,
+    /// What the alarms compare with.
+    pub wrong: Platt,
+    pub scores: Reference,
+    pub label_source: LabelSource,
+    /// Of the calibration file; what was certified since has `+` and its round behind it.
+    pub digest: String,
 }
 
 impl Certified {
+    /// The next certificate of this model, on cases that the lottery has drawn and a provider has labelled.
+    ///
+    /// # Errors
+    /// When they are too few for the promise.
+    pub fn again(&self, cases: &[Case]) -> Result<Self, TooFew> {
+        let round = self.round.saturating_add(1);
+        let delta = certificate::delta_of_round(self.promise.delta, round);
+        let found = certificate::certify(cases, Promise { alpha: self.promise.alpha, delta })?;
+        let file = self.digest.split('+').next().unwrap_or_default();
+        Ok(Self {
+            score: self.score.clone(),
+            lambdas: vec![found.lambda; self.lambdas.len()],
+            cases: found.cases,
+            promise: self.promise,
+            round,
+            wrong: Platt::fit(cases),
+            scores: Reference::of(cases.iter().map(|case| case.s)),
+            label_source: LabelSource::Provider,
+            digest: format!("{file}+{round}").into(),
+        })
+    }
+
+    /// So many cases the next certificate needs at least.
+    pub fn cases_for_the_next(&self) -> u64 {
+        let delta = certificate::delta_of_round(self.promise.delta, self.round.saturating_add(1));
+        certificate::cases_needed(Promise { alpha: self.promise.alpha, delta })
+    }
+
     /// The threshold for answers of this class; without one nothing is covered.
     pub fn lambda(&self, class: usize) -> f32 {
         self.lambdas.get(class).copied().unwrap_or(f32::INFINITY)
@@ -302,16 +347,6 @@ impl State {
 
 fn share_at(cases: &[Case], lambda: f32) -> f64 {
     cases.iter().filter(|case| case.s >= lambda).count() as f64 / cases.len().max(1) as f64
-}
-
-/// By nearest rank.
-fn deciles(cases: &[Case]) -> [f32; 9] {
-    let mut scores: Vec<f32> = cases.iter().map(|case| case.s).filter(|s| !s.is_nan()).collect();
-    scores.sort_unstable_by(f32::total_cmp);
-    std::array::from_fn(|at| {
-        let rank = (scores.len() * (at + 1)).div_ceil(10);
-        scores.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-    })
 }
 
 /// 0.95 → `95 %`.

@@ -33,7 +33,8 @@ fn what_is_issued_is_in_force_after_reading_it_back() {
     assert_eq!(certified.lambda(0), issued.promise.lambda);
     assert_eq!(certified.lambda(2), f32::INFINITY, "there is no such class");
     assert!(issued.fits("aa", "bb") && !issued.fits("aa", "b") && !issued.fits("a", "bb"));
-    assert_eq!(issued.monitor.score_deciles[4], 0.499);
+    let scores = cases(1_000).into_iter().map(|case| case.s);
+    assert_eq!(issued.monitor.scores, Reference::of(scores));
 }
 
 #[test]
@@ -82,4 +83,17 @@ fn numbers_that_were_made_up_are_refused() {
         let why = wrong.certified("").unwrap_err();
         assert!(why.contains(part), "{part}: {why}");
     }
+}
+
+#[test]
+fn the_next_certificate_has_less_of_delta_and_says_whose_labels_it_has() {
+    let first = Calibration::issue(&question(), &cases(1_000)).unwrap().certified("sha256:0").unwrap();
+    // δ 0.0076 and 2 %: 242 cases without a wrong one.
+    assert_eq!(first.cases_for_the_next(), 242);
+    assert!(first.again(&cases(241)).is_err());
+    let second = first.again(&cases(1_000)).unwrap();
+    assert_eq!((second.round, second.label_source, second.promise), (2, LabelSource::Provider, first.promise));
+    assert!(second.lambda(0) > first.lambda(0), "the same cases, and less of δ");
+    assert_eq!(second.digest, "sha256:0+2");
+    assert_eq!(second.again(&cases(1_000)).unwrap().digest, "sha256:0+3");
 }

@@ -8,11 +8,12 @@
 //!
 //! It says nothing about one single request, and nothing about requests that are not like the cases.
 
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{Binomial, DiscreteCDF};
 use statrs::function::beta::inv_beta_reg;
 
 /// What is promised.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Promise {
     /// At most this share of requests is answered locally and wrong, in (0, 1).
     pub alpha: f64,
@@ -21,7 +22,7 @@ pub struct Promise {
 }
 
 /// One labelled case: what the local model said of it, and whether that was wrong.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Case {
     /// The local answer's score; the higher the surer. NaN is the least sure of all.
     pub s: f32,

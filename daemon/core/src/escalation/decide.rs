@@ -121,6 +121,8 @@ pub struct Promised {
     pub alpha: f64,
     pub delta: f64,
     pub cases: u64,
+    /// Number of the certificate among this model's, counted from 1.
+    pub round: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -138,16 +140,15 @@ pub struct Decision {
     pub verdict: Verdict,
     pub certified: bool,
     pub evidence: Evidence,
+    /// The local answer.
+    pub rated: Option<Rated>,
     /// To be asked afterwards, if the local answer is the one that goes out.
     pub later: Option<Inquiry>,
 }
 
 /// Decides on a local output. Pure: the same arguments give the same decision.
 pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances<'_>) -> Decision {
-    let rated = match seen {
-        Observation::Scores(scores) => rule(policy).rate(scores),
-        Observation::Opaque | Observation::Malformed(_) => None,
-    };
+    let rated = rate(seen, policy);
     let evidence = evidence(rated, policy, around);
     let covered = matches!((&policy.calibration, evidence.s, evidence.lambda),
         (State::Valid(_), Some(s), Some(lambda)) if s >= lambda);
@@ -180,7 +181,7 @@ pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances<'_>) -
         (_, verdict) => verdict,
     };
     let later = rated.and_then(|rated| later(rated, doubt, certified, &verdict, policy, around));
-    Decision { verdict, certified, evidence, later }
+    Decision { verdict, certified, evidence, rated, later }
 }
 
 const fn uncertified(policy: &Policy, around: &Circumstances<'_>) -> Reason {
@@ -250,6 +251,16 @@ fn gain(rated: Rated, around: &Circumstances<'_>) -> Option<f64> {
     Some(first.accuracy - (1.0 - f64::from(rated.p_wrong)))
 }
 
+/// The local answer, with the probability of being wrong that was fitted to the calibration's cases, where there are any.
+fn rate(seen: &Observation, policy: &Policy) -> Option<Rated> {
+    let Observation::Scores(scores) = seen else { return None };
+    let mut rated = rule(policy).rate(scores)?;
+    if let Some(certified) = policy.calibration.certified() {
+        rated.p_wrong = certified.wrong.p_wrong(rated.s) as f32;
+    }
+    Some(rated)
+}
+
 fn rule(policy: &Policy) -> ScoreRule {
     let plain = || ScoreRule::Softmax { temperature: policy.temperature };
     policy.calibration.certified().map_or_else(plain, |certified| certified.score.clone())
@@ -262,6 +273,7 @@ fn evidence(rated: Option<Rated>, policy: &Policy, around: &Circumstances<'_>) -
         alpha: certified.promise.alpha,
         delta: certified.promise.delta,
         cases: certified.cases,
+        round: certified.round,
     });
     Evidence {
         s: Some(rated.s),

@@ -1,7 +1,12 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::escalation::{calibration::Certified, certificate::Promise};
+use crate::escalation::{
+    calibration::{Certified, LabelSource},
+    certificate::Promise,
+    platt::Platt,
+    shift::Reference,
+};
 
 const HOUR: Span = Span::from_millis(3_600_000);
 
@@ -113,6 +118,11 @@ fn certified() -> Policy {
         lambdas: vec![0.9, 0.99],
         cases: 300,
         promise: Promise { alpha: 0.02, delta: 0.05 },
+        round: 1,
+        // 1 - s
+        wrong: Platt { a: 0.0, b: -1.0 },
+        scores: Reference::of([]),
+        label_source: LabelSource::Human,
         digest: "sha256:0".into(),
     };
     Policy { threshold: Some(0.0), calibration: State::Valid(Arc::new(certified)), ..policy(0.0) }
@@ -127,7 +137,7 @@ fn scores(p: f32) -> Observation {
 fn what_the_certificate_covers_stays_here() {
     let d = decide(&scores(0.95), &certified(), &around(Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0));
     assert_eq!((d.verdict, d.certified), (Verdict::AnswerLocal(Reason::LocalCertified), true));
-    let promised = Promised { alpha: 0.02, delta: 0.05, cases: 300 };
+    let promised = Promised { alpha: 0.02, delta: 0.05, cases: 300, round: 1 };
     assert_eq!((d.evidence.lambda, d.evidence.promise), (Some(0.9), Some(promised)));
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::decide::softmax;
 
 /// How a score is computed from a classifier's logits.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ScoreRule {
     /// The largest probability at this temperature (Hendrycks & Gimpel 2017; temperature after Guo et al. 2017).
     Softmax { temperature: f32 },

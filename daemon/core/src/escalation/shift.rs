@@ -80,7 +80,7 @@ impl Reference {
     }
 
     /// A file may say anything.
-    fn is_sound(&self) -> bool {
+    pub(super) fn is_sound(&self) -> bool {
         self.cases.len() == self.edges.len() + 1
             && self.cases.len() <= BINS
             && self.edges.is_sorted_by(|a, b| a < b)

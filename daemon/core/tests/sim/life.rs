@@ -32,6 +32,12 @@ impl World<'_> {
             self.coverage.hit(Seen::RecoveredRow);
         }
         self.process = Some(process);
+        for (model, learned) in self.store.learned.clone() {
+            let (now, engine) = (self.now, &mut self.process().engine);
+            engine.step(now, Input::Learned { model, learned: Box::new(learned.clone()) }, &mut Vec::new());
+            let again = engine.learned(model);
+            assert_eq!(again, Some(learned), "what was learned does not survive the process");
+        }
         self.tell(self.store.recovered());
         self.tell(self.store.open_inquiries());
         if let Some(transport) = self.plan.http {

@@ -66,6 +66,10 @@ impl World<'_> {
             Action::Close { inquiry, job, model, was, age: _, ending } => {
                 self.close(inquiry, &job, model, &was, ending)
             }
+            Action::Remember { model } => {
+                let learned = self.process().engine.learned(model).expect("something was learned");
+                self.store.learned.insert(model, learned);
+            }
             Action::Note(note) => self.noted(&note),
         }
     }
@@ -322,6 +326,11 @@ impl World<'_> {
             }
             Note::Undeliverable { .. } | Note::Evicted { .. } | Note::StoreFailed(_) | Note::ProviderFailed { .. } => {}
             Note::InquiryDropped { .. } => {}
+            Note::Alarm { model, .. } => {
+                assert!(self.process().engine.is_suspect(*model), "{note:?}, and the certificate is in force");
+                self.coverage.hit(Seen::Alarm);
+            }
+            Note::Recertified { .. } => {}
         }
     }
 }

@@ -5,10 +5,12 @@ use std::{rc::Rc, sync::Arc};
 use picket_core::{
     engine::{ModelRules, ProviderRules, WhenFull},
     escalation::{
-        calibration::{Certified, State},
+        calibration::{Certified, LabelSource, State},
         certificate::Promise,
         decide::Policy,
+        platt::Platt,
         score::ScoreRule,
+        shift::Reference,
     },
     job::{Digest, JobId, Privacy, ProviderId, TransportId},
     time::{Moment, Span},
@@ -178,7 +180,18 @@ fn calibration(rng: &mut StdRng) -> State {
             let score = ScoreRule::Softmax { temperature: 1.0 };
             let lambdas = vec![0.95; rng.random_range(1..=2)];
             let promise = Promise { alpha: 0.01, delta: 0.05 };
-            State::Valid(Arc::new(Certified { score, lambdas, cases: 1_000, promise, digest: "sha256:0".into() }))
+            State::Valid(Arc::new(Certified {
+                score,
+                lambdas,
+                cases: 1_000,
+                promise,
+                round: 1,
+                // What nobody is sure of is taken to be wrong in one of five cases: half of the opinions differ.
+                wrong: Platt { a: -1.4, b: -1.0 },
+                scores: Reference::of([]),
+                label_source: LabelSource::Human,
+                digest: "sha256:0".into(),
+            }))
         }
         _ => State::Missing,
     }

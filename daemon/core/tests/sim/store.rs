@@ -8,6 +8,7 @@ use std::{
 
 use picket_core::{
     Input, OutboxRow, Outcome,
+    engine::Learned,
     inquiry::{Inquiry, InquiryId, StoredInquiry},
     job::{Digest, JobId, Key, ModelId, RowId, StoredJob, TransportId},
     time::{Moment, Span},
@@ -96,6 +97,7 @@ pub struct Store {
     most_rows: Option<usize>,
     pub inquiries: BTreeMap<InquiryId, (Rc<Spec>, Inquiry)>,
     next_inquiry: u64,
+    pub learned: BTreeMap<ModelId, Learned>,
     /// Where later revisions go.
     amendments: Option<TransportId>,
     next_row: u64,
@@ -126,6 +128,7 @@ impl Store {
             most_rows,
             inquiries: BTreeMap::new(),
             next_inquiry: 0,
+            learned: BTreeMap::new(),
             amendments,
             next_row: 0,
             next_value: 0,

@@ -26,6 +26,20 @@ impl House {
                 json!({ "event": "provider-recovered", "provider": *self.provider_names[provider.0] })
             }
             Note::Evicted { rows } => json!({ "event": "store-evicted", "code": "store/evicted", "rows": rows }),
+            Note::Alarm { model, evidence } => {
+                let (alarm, model) = (evidence.kind.name(), &*self.models[model.0].name);
+                tracing::warn!(model, alarm, ?evidence, "escalation/drift: the certificate is suspended");
+                json!({
+                    "event": "drift-alarm", "code": "escalation/drift", "model": model, "alarm": alarm,
+                    "value": evidence.value, "limit": evidence.limit, "trials": evidence.trials, "wrong": evidence.wrong,
+                    "allowed": evidence.allowed,
+                })
+            }
+            Note::Recertified { model, round, cases } => {
+                let model = &*self.models[model.0].name;
+                tracing::info!(model, round, cases, "there is a new certificate");
+                json!({ "event": "recertified", "model": model, "round": round, "cases": cases })
+            }
             // Once per outage: every job that waits for room fails again several times a second.
             Note::StoreFailed(why) if !std::mem::replace(&mut self.store_failing, true) => {
                 tracing::warn!(code = why.code(), "the store refused; nothing is acknowledged until it works again");

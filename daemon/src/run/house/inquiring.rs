@@ -1,6 +1,10 @@
 //! Questions about answered jobs: asked when a provider has time, and what comes of them.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Instant,
+};
 
 use picket_core::{
     Input, Opinion, ProviderFault,
@@ -74,6 +78,29 @@ impl House {
             _ => Vec::new(),
         };
         self.write(Write::Close { inquiry, messages });
+    }
+
+    /// What was learned of a model becomes durable with the next transaction.
+    pub(super) fn remember(&mut self, model: ModelId) {
+        let Some(learned) = self.engine.learned(model) else { return };
+        match postcard::to_stdvec(&learned) {
+            Ok(state) => self.write(Write::Learned { model: self.models[model.0].name.clone(), state }),
+            Err(error) => tracing::error!(%error, "what was learned of a model cannot be written"),
+        }
+    }
+
+    /// As an earlier process has left it. What this version cannot read is learned anew.
+    pub(super) fn recall(&mut self, learned: &BTreeMap<String, Vec<u8>>) {
+        for index in 0..self.models.len() {
+            let Some(state) = learned.get(&*self.models[index].name) else { continue };
+            match postcard::from_bytes(state) {
+                Ok(learned) => self.hear_core(Input::Learned { model: ModelId(index), learned: Box::new(learned) }),
+                Err(error) => {
+                    let model = &self.models[index].name;
+                    tracing::warn!(%model, %error, "what was learned of this model cannot be read, and is learned anew");
+                }
+            }
+        }
     }
 
     /// To everybody who listens for corrections, and to the asker who wished so.

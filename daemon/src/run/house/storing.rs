@@ -18,7 +18,7 @@ use crate::{
 impl House {
     /// Takes up what an earlier process has left.
     pub(super) fn recover(&mut self, recovered: Recovered) {
-        let Recovered { jobs, rows, seen, inquiries, learned: _, salt: _, losses, moved_aside } = recovered;
+        let Recovered { jobs, rows, seen, inquiries, learned, salt: _, losses, moved_aside } = recovered;
         if !jobs.is_empty() || !rows.is_empty() {
             tracing::info!(jobs = jobs.len(), results = rows.len(), "the store still holds work");
         }
@@ -39,6 +39,7 @@ impl House {
             self.cargo.insert(job.key, cargo);
             stored.push(job);
         }
+        self.recall(&learned);
         self.hear_core(Input::Recovered { jobs: stored, rows, seen });
         self.hear_core(Input::Inquiries(inquiries));
     }
