@@ -112,13 +112,24 @@ impl Curve {
         Self { steps, mean: if count > 0.0 { sum / count } else { 0.0 } }
     }
 
-    /// The price at which a share `rho` of all costs is bought. Where many samples have this same price, `tight` says whether
-    /// all of them are refused or bought.
-    fn price(&self, rho: f64, tight: bool) -> f64 {
+    /// The price that makes this stock last for so many requests.
+    fn price(&self, stock: Stock, to_come: f64, audit_rate: f64) -> f64 {
+        if stock.left <= 0.0 {
+            return f64::INFINITY;
+        }
+        if self.mean <= 0.0 {
+            return 0.0;
+        }
+        let rho = stock.left / (self.mean * to_come) - audit_rate;
+        // Nothing but the audits fits any more.
+        if rho <= 0.0 {
+            return f64::INFINITY;
+        }
         let whole = self.steps.last().map_or(0.0, |(_, sum)| *sum);
-        let bought = self.steps.partition_point(|(_, sum)| *sum <= rho * whole);
+        let bought = self.steps.partition_point(|(_, sum)| *sum <= rho.min(1.0) * whole);
         let Some((ratio, _)) = self.steps.get(bought) else { return 0.0 };
-        let price = if tight { ratio.next_up() } else { *ratio };
+        // Where many samples have this same price, they are bought while the budget is behind its plan.
+        let price = if stock.left < stock.plan { ratio.next_up() } else { *ratio };
         price.max(0.0)
     }
 }
@@ -241,24 +252,15 @@ impl Pricer {
     /// `audit_rate`: share of the requests that the lottery draws; their costs are set aside.
     pub fn prices(&self, clock: Clock, budget: &Budget, audit_rate: f64) -> Prices {
         let [day, hour] = self.both(clock, budget);
-        let to_come = [self.day.to_come(day), self.day.to_come(day), self.hour.to_come(hour)];
-        let stocks = stocks(budget, day.tau, hour.tau);
-        let [money, bytes, calls] = std::array::from_fn(|at| {
-            let Some(stock) = stocks[at] else { return 0.0 };
-            if stock.left <= 0.0 {
-                return f64::INFINITY;
-            }
-            let Curve { mean, .. } = self.curves[at];
-            if mean <= 0.0 {
-                return 0.0;
-            }
-            let rho = stock.left / (mean * to_come[at]) - audit_rate.clamp(0.0, 1.0);
-            // Nothing but the audits fits any more.
-            if rho <= 0.0 {
-                return f64::INFINITY;
-            }
-            self.curves[at].price(rho.min(1.0), stock.left < stock.plan)
-        });
+        let [money, bytes, calls] = stocks(budget, day.tau, hour.tau);
+        let (in_day, in_hour) = (self.day.to_come(day), self.hour.to_come(hour));
+        let [of_money, of_bytes, of_calls] = &self.curves;
+        let price = |curve: &Curve, stock: Option<Stock>, to_come: f64| {
+            stock.map_or(0.0, |stock| curve.price(stock, to_come, audit_rate.clamp(0.0, 1.0)))
+        };
+        let money = price(of_money, money, in_day);
+        let bytes = price(of_bytes, bytes, in_day);
+        let calls = price(of_calls, calls, in_hour);
         Prices { money, bytes, calls }
     }
 
