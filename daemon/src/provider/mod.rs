@@ -1,5 +1,6 @@
 //! Providers: who is asked when the local answer is not good enough.
 
+mod http;
 mod oip;
 
 use std::sync::Arc;

@@ -1,18 +1,19 @@
 //! A bigger model behind the Open Inference Protocol: another Picket, Triton, KServe, OpenVINO model server …
 //!
-//! The whole call ends within the question's timeout, reads at most [`limits::MAX_PROVIDER_BYTES`] of an answer, follows no
-//! redirect and uses no proxy: where the input of a job goes is what the configuration says, and nothing else.
+//! The whole call ends within the question's timeout.
 
-use std::{error::Error as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
-use picket_core::{ProviderFault, limits, time::Span};
-use reqwest::{Client, Url, header, redirect};
+use picket_core::ProviderFault;
+use reqwest::{Client, Url, header};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
-use super::{ProviderKind, ProviderSetup};
+use super::{
+    ProviderKind, ProviderSetup,
+    http::{self, Fault, bad},
+};
 use crate::{
     config::{ConfigError, Section},
     oip::{self, Response},
@@ -61,27 +62,9 @@ impl ProviderKind for Oip {
         let cost = super::price(&section, raw.cost.call.as_ref())?;
         let url =
             endpoint(raw.url.get_ref(), raw.model.get_ref()).map_err(|why| section.error(Some(raw.url.span()), why))?;
-        let timeout_ms = match raw.timeout_ms {
-            Some(given) if *given.get_ref() == 0 => {
-                return Err(section.error(Some(given.span()), "`timeout_ms` is at least 1"));
-            }
-            Some(given) => given.into_inner(),
-            None => TIMEOUT_MS,
-        };
-        let timeout = Span::from_millis(timeout_ms).min(limits::DEADLINE_MAX);
-        let token = match raw.token_file {
-            Some(file) => {
-                let line = section.secret_line(&file)?;
-                Some(
-                    bearer(line.trim())
-                        .ok_or_else(|| section.error(Some(file.span()), "no header can carry this token"))?,
-                )
-            }
-            None => None,
-        };
-        let client = client(&url, timeout).map_err(|why| {
-            section.error(Some(raw.url.span()), format!("cannot make an HTTP client for {url}: {}", chain(&why)))
-        })?;
+        let timeout = http::timeout(&section, raw.timeout_ms.as_ref(), TIMEOUT_MS)?;
+        let token = http::secret(&section, raw.token_file.as_ref(), "Bearer ")?;
+        let client = http::client(&section, &raw.url, &url, timeout)?;
         let upstream = Arc::new(Call { client, url, token });
         Ok(ProviderSetup { name: raw.name.into(), timeout, cost, provider: Arc::new(OipProvider(upstream)) })
     }
@@ -89,42 +72,10 @@ impl ProviderKind for Oip {
 
 /// `{url}/v2/models/{model}/infer`
 fn endpoint(url: &str, model: &str) -> Result<Url, String> {
-    let mut endpoint = Url::parse(url).map_err(|why| format!("`{url}` is no URL: {why}"))?;
-    if !matches!(endpoint.scheme(), "http" | "https") || endpoint.query().is_some() || endpoint.fragment().is_some() {
-        return Err(format!("`{url}`: write http://host:port or https://host:port, with a path if need be"));
-    }
-    if !endpoint.username().is_empty() || endpoint.password().is_some() {
-        return Err("a secret does not belong into a URL; use `token_file`".to_owned());
-    }
     if model.is_empty() {
         return Err("`model` names the model to ask".to_owned());
     }
-    let mut path = endpoint.path_segments_mut().map_err(|()| format!("`{url}` has no path"))?;
-    path.pop_if_empty().extend(["v2", "models", model, "infer"]);
-    drop(path);
-    Ok(endpoint)
-}
-
-fn bearer(token: &str) -> Option<header::HeaderValue> {
-    let mut value = header::HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-fn client(url: &Url, timeout: Span) -> reqwest::Result<Client> {
-    super::use_ring();
-    let builder = Client::builder()
-        .connect_timeout(duration(timeout.min(limits::PROVIDER_CONNECT)))
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .tcp_nodelay(true)
-        .pool_max_idle_per_host(limits::PROVIDER_CALLS);
-    // With https the system's certificates are loaded, and having none is an error; plain http must not need any.
-    if url.scheme() == "http" { builder.tls_certs_only([]).build() } else { builder.build() }
-}
-
-const fn duration(span: Span) -> Duration {
-    Duration::from_micros(span.as_micros())
+    http::endpoint(url, &["v2", "models", model, "infer"], "token_file")
 }
 
 struct OipProvider(Arc<Call>);
@@ -136,14 +87,12 @@ struct Call {
     token: Option<header::HeaderValue>,
 }
 
-type Fault = (ProviderFault, String);
-
 impl Provider for OipProvider {
     fn ask(&self, question: Question) -> Asking {
         let call = self.0.clone();
         Box::pin(async move {
             let patience = question.timeout;
-            let asked = tokio::time::timeout(duration(patience), call.ask(&question)).await;
+            let asked = tokio::time::timeout(http::duration(patience), call.ask(&question)).await;
             asked.unwrap_or_else(|_| {
                 Err((ProviderFault::TooSlow, format!("no answer within {} ms", patience.as_millis_f64())))
             })
@@ -167,10 +116,10 @@ impl Call {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, token.clone());
         }
-        let response = request.send().await.map_err(fault)?;
+        let response = request.send().await.map_err(http::fault)?;
         let status = response.status();
         let json_len = response.headers().get(INFERENCE_HEADER).cloned();
-        let body = read(response).await?;
+        let body = http::read(response).await?;
         if !status.is_success() {
             let said = oip::error_text(&body).unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
             let said: String = said.chars().take(200).collect();
@@ -190,18 +139,6 @@ impl Call {
 }
 
 const INFERENCE_HEADER: &str = "Inference-Header-Content-Length";
-
-/// The body, as far as an answer may go.
-async fn read(mut response: reqwest::Response) -> Result<Bytes, Fault> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(fault)? {
-        if body.len() + chunk.len() > limits::MAX_PROVIDER_BYTES {
-            return Err(bad(format!("more than {} bytes", limits::MAX_PROVIDER_BYTES)));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
 
 /// What an answer says about the question's labels.
 fn judge(response: Response, labels: &[String]) -> Result<Upstream, Fault> {
@@ -242,44 +179,6 @@ fn best(scores: &[f32]) -> Result<(usize, f32), Fault> {
     }
     // The highest score becomes exp(0) = 1, so that nothing overflows.
     Ok((top.0, 1.0 / scores.iter().map(|score| (score - top.1).exp()).sum::<f32>()))
-}
-
-fn bad(why: impl std::fmt::Display) -> Fault {
-    (ProviderFault::BadAnswer, why.to_string())
-}
-
-fn fault(error: reqwest::Error) -> Fault {
-    let text = chain(&error);
-    // A connection that did not come about in time is one that did not come about.
-    let kind = if error.is_connect() {
-        ProviderFault::Unreachable
-    } else if error.is_timeout() {
-        ProviderFault::TooSlow
-    } else if error.is_decode() || no_http(&error) {
-        ProviderFault::BadAnswer
-    } else {
-        ProviderFault::Unreachable
-    };
-    (kind, text)
-}
-
-/// Somebody answered, in another language.
-fn no_http(error: &reqwest::Error) -> bool {
-    causes(error).filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse)
-}
-
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(error.source(), |cause| (*cause).source())
-}
-
-/// An error with its causes; reqwest's own text stops at "error sending request".
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    for cause in causes(error) {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The provider against small servers that answer as the test says.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use picket_core::job::JobId;
+use bytes::Bytes;
+use picket_core::{job::JobId, limits, time::Span};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
