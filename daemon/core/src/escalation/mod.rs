@@ -6,4 +6,5 @@ pub mod certificate;
 pub mod decide;
 pub mod money;
 pub mod reason;
+pub mod retry;
 pub mod score;

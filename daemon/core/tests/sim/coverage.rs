@@ -32,6 +32,8 @@ pub enum Seen {
     LateProviderAnswer,
     BreakerTripped,
     BreakerClosed,
+    /// A provider asked to be left alone for a while.
+    ProviderRests,
     KeptLocal,
     Certified,
     StoreFailure,
@@ -96,6 +98,7 @@ impl Seen {
             LateProviderAnswer,
             BreakerTripped,
             BreakerClosed,
+            ProviderRests,
             KeptLocal,
             Certified,
             StoreFailure,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use picket_core::{
-    Input, Outcome,
+    Input, Outcome, ProviderFault,
     engine::{Engine, WhenFull},
     escalation::decide::Observation,
     job::{AckTicket, Failure, JobId, Key, ProviderId, RowId, TransportId},
@@ -102,6 +102,8 @@ pub struct Process {
     pub inferring: Vec<usize>,
     pub peak: Vec<usize>,
     pub calls: Vec<usize>,
+    /// Until when each provider wants to be left alone.
+    pub rests_until: Vec<Moment>,
     pub draining: bool,
     /// Priority of the latest arrival.
     pub newcomer: u8,
@@ -130,6 +132,7 @@ impl Process {
             inferring: vec![0; plan.models.len()],
             peak: vec![0; plan.models.len()],
             calls: vec![0; plan.providers.len()],
+            rests_until: vec![Moment::ZERO; plan.providers.len()],
             draining: false,
             newcomer: 0,
             tally: Tally::default(),
@@ -215,6 +218,10 @@ impl Process {
             }
             Input::ProviderAnswered { key, provider, result, .. } => {
                 self.calls[provider.0] -= 1;
+                if let Err(ProviderFault::Limited(rest)) = result {
+                    coverage.hit(Seen::ProviderRests);
+                    self.rests_until[provider.0] = self.rests_until[provider.0].max(now + *rest);
+                }
                 let known = self.keys.get_mut(key).unwrap();
                 if known.asking.is_none_or(|(asked, _)| asked != *provider) {
                     coverage.hit(Seen::LateProviderAnswer);
