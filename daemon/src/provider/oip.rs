@@ -4,15 +4,18 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use picket_core::ProviderFault;
-use reqwest::{Client, Url, header};
+use reqwest::{
+    Url,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
 use super::{
     ProviderKind, ProviderSetup,
-    http::{self, Fault, bad},
+    fault::{Fault, bad},
+    http::{self, Address, Line},
 };
 use crate::{
     config::{ConfigError, Section},
@@ -35,6 +38,8 @@ struct Raw {
     /// Patience of one request.
     timeout_ms: Option<Spanned<u64>>,
     token_file: Option<Spanned<PathBuf>>,
+    ca_file: Option<Spanned<PathBuf>>,
+    region: Option<String>,
     #[serde(default)]
     cost: Cost,
 }
@@ -63,10 +68,21 @@ impl ProviderKind for Oip {
         let url =
             endpoint(raw.url.get_ref(), raw.model.get_ref()).map_err(|why| section.error(Some(raw.url.span()), why))?;
         let timeout = http::timeout(&section, raw.timeout_ms.as_ref(), TIMEOUT_MS)?;
-        let token = http::secret(&section, raw.token_file.as_ref(), "Bearer ")?;
-        let client = http::client(&section, &raw.url, &url, timeout)?;
-        let upstream = Arc::new(Call { client, url, token });
-        Ok(ProviderSetup { name: raw.name.into(), timeout, cost, provider: Arc::new(OipProvider(upstream)) })
+        let line = Line::new(Address {
+            section: &section,
+            given: &raw.url,
+            url,
+            timeout,
+            ca_file: raw.ca_file.as_ref(),
+            secret_file: raw.token_file.as_ref(),
+            secret_header: (header::AUTHORIZATION, "Bearer "),
+            headers: HeaderMap::from_iter([(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/octet-stream"),
+            )]),
+        })?;
+        let provider = Arc::new(OipProvider(Arc::new(line)));
+        Ok(ProviderSetup { name: raw.name.into(), timeout, cost, region: raw.region.map(Into::into), provider })
     }
 }
 
@@ -78,67 +94,43 @@ fn endpoint(url: &str, model: &str) -> Result<Url, String> {
     http::endpoint(url, &["v2", "models", model, "infer"], "token_file")
 }
 
-struct OipProvider(Arc<Call>);
-
-/// What a call needs.
-struct Call {
-    client: Client,
-    url: Url,
-    token: Option<header::HeaderValue>,
-}
+struct OipProvider(Arc<Line>);
 
 impl Provider for OipProvider {
     fn ask(&self, question: Question) -> Asking {
-        let call = self.0.clone();
+        let line = self.0.clone();
         Box::pin(async move {
-            let patience = question.timeout;
-            let asked = tokio::time::timeout(http::duration(patience), call.ask(&question)).await;
-            asked.unwrap_or_else(|_| {
-                Err((ProviderFault::TooSlow, format!("no answer within {} ms", patience.as_millis_f64())))
-            })
+            let (fault, why) = match ask(&line, &question).await {
+                Ok(upstream) => return Ok(upstream),
+                Err(fault) => fault,
+            };
+            Err((fault, line.discreet(&why)))
         })
     }
 }
 
-impl Call {
-    async fn ask(&self, question: &Question) -> Result<Upstream, Fault> {
-        let mut parameters = Map::new();
-        // Another Picket then gives up when we do.
-        parameters.insert("deadline-ms".to_owned(), (question.timeout.as_micros() / 1000).max(1).into());
-        let (body, json_len) = oip::encode_request(question.id.as_str(), parameters, &question.inputs);
-        let sent = body.len() as u64;
-        let mut request = self
-            .client
-            .post(self.url.clone())
-            .header(header::CONTENT_TYPE, "application/octet-stream")
-            .header(INFERENCE_HEADER, json_len)
-            .body(body);
-        if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, token.clone());
+async fn ask(line: &Line, question: &Question) -> Result<Upstream, Fault> {
+    let deadline = http::deadline(question.timeout);
+    let mut parameters = Map::new();
+    // Another Picket then gives up when we do.
+    parameters.insert("deadline-ms".to_owned(), (question.timeout.as_micros() / 1000).max(1).into());
+    let (body, json_len) = oip::encode_request(question.id.as_str(), parameters, &question.inputs);
+    let sent = body.len() as u64;
+    let headers = HeaderMap::from_iter([(INFERENCE_HEADER, HeaderValue::from(json_len))]);
+    let reply = line.post(deadline, headers, body.into()).await?;
+    let split = match reply.headers.get(INFERENCE_HEADER) {
+        None => reply.body.len(),
+        Some(length) => {
+            let number = length.to_str().ok().and_then(|text| text.parse().ok());
+            number.filter(|n| *n <= reply.body.len()).ok_or_else(|| bad("its JSON length does not fit the answer"))?
         }
-        let response = request.send().await.map_err(http::fault)?;
-        let status = response.status();
-        let json_len = response.headers().get(INFERENCE_HEADER).cloned();
-        let body = http::read(response).await?;
-        if !status.is_success() {
-            let said = oip::error_text(&body).unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
-            let said: String = said.chars().take(200).collect();
-            return Err((ProviderFault::Refused, format!("HTTP status {status}: {said}")));
-        }
-        let split = match json_len {
-            None => body.len(),
-            Some(length) => {
-                let number = length.to_str().ok().and_then(|text| text.parse().ok());
-                number.filter(|n| *n <= body.len()).ok_or_else(|| bad("its JSON length does not fit the answer"))?
-            }
-        };
-        let response = oip::decode_response(&body[..split], &body.slice(split..)).map_err(bad)?;
-        let upstream = judge(response, &question.labels)?;
-        Ok(Upstream { sent, ..upstream })
-    }
+    };
+    let response = oip::decode_response(&reply.body[..split], &reply.body.slice(split..)).map_err(bad)?;
+    let upstream = judge(response, &question.labels)?;
+    Ok(Upstream { sent, ..upstream })
 }
 
-const INFERENCE_HEADER: &str = "Inference-Header-Content-Length";
+const INFERENCE_HEADER: HeaderName = HeaderName::from_static("inference-header-content-length");
 
 /// What an answer says about the question's labels.
 fn judge(response: Response, labels: &[String]) -> Result<Upstream, Fault> {
