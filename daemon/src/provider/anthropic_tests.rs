@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     ports::Upstream,
-    provider::testing::{Server, answer, ask, configure, dog, question},
+    provider::tests_support::{Server, answer, ask, configure, dog, question},
     tensor::Tensor,
 };
 
@@ -43,11 +43,11 @@ async fn a_picture_is_asked_about_with_a_tool_for_the_answer() {
     assert_eq!(schema["properties"]["label"]["enum"], json!(["cat", "dog", "bird"]));
     assert_eq!(body["tool_choice"]["name"], body["tools"][0]["name"]);
 
-    let (head, body) = sent("structured = \"none\"", crate::provider::testing::question(5_000)).await;
+    let (head, body) = sent("structured = \"none\"", crate::provider::tests_support::question(5_000)).await;
     assert!(!head.contains("x-api-key"), "{head}");
     assert_eq!((body.get("tools"), body.get("tool_choice"), body.get("output_config")), (None, None, None));
     assert!(body["messages"][0]["content"][0]["text"].as_str().unwrap().contains("nothing else"));
-    let (_, body) = sent("structured = \"json-schema\"", crate::provider::testing::question(5_000)).await;
+    let (_, body) = sent("structured = \"json-schema\"", crate::provider::tests_support::question(5_000)).await;
     let labels = &body["output_config"]["format"]["schema"]["properties"]["label"]["enum"];
     assert_eq!((labels, body.get("tools")), (&json!(["cat", "dog", "bird"]), None));
 }

@@ -8,7 +8,7 @@ use crate::{
         ProviderKind,
         anthropic::Anthropic,
         openai::OpenAi,
-        testing::{Server, ask, configure, dog, fault, question},
+        tests_support::{Server, ask, configure, dog, fault, question},
     },
     tensor::Tensor,
 };
@@ -147,12 +147,13 @@ async fn an_answer_without_a_usable_count_costs_what_it_may() {
         for (from, to) in [("100", "-100"), ("100", "\"many\""), (":7", ":0.5"), ("\"usage\"", "\"usages\"")] {
             let text = String::from_utf8(dog(kind)).unwrap().replace(from, to);
             let body = text.split_once("\r\n\r\n").unwrap().1;
-            let upstream = ask(kind, crate::provider::testing::answer("200 OK", "", body.as_bytes())).await.unwrap();
+            let upstream =
+                ask(kind, crate::provider::tests_support::answer("200 OK", "", body.as_bytes())).await.unwrap();
             assert_eq!((upstream.index, upstream.cost), (1, None), "{} {to}", kind.name());
         }
         let text = String::from_utf8(dog(kind)).unwrap().replace("dog", "ferret");
         let body = text.split_once("\r\n\r\n").unwrap().1;
-        let bytes = crate::provider::testing::answer("200 OK", "", body.as_bytes());
+        let bytes = crate::provider::tests_support::answer("200 OK", "", body.as_bytes());
         assert_eq!(fault(ask(kind, bytes).await), ProviderFault::BadAnswer);
     }
 }

@@ -9,7 +9,7 @@ use picket_core::{ProviderFault, limits, time::Span};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::io::AsyncWriteExt;
 
-use super::testing::{KINDS, Server, answer, ask, configure, dog, fault, named, question, request};
+use super::tests_support::{KINDS, Server, answer, ask, configure, dog, fault, named, question, request};
 
 const HTML: &[u8] = b"<!DOCTYPE html><html><body>Please accept our terms</body></html>";
 

@@ -103,10 +103,9 @@ fn is_word(text: &str, place: &Range<usize>) -> bool {
     let point = |c: Option<char>| matches!(c, Some('.' | ','));
     let (mut left, mut right) = (before.chars().rev(), after.chars());
     let (last, next) = (left.next(), right.next());
-    !last.is_some_and(joins)
-        && !next.is_some_and(joins)
-        && !(point(last) && digit(left.next()))
-        && !(point(next) && digit(right.next()))
+    let goes_on = last.is_some_and(joins) || next.is_some_and(joins);
+    let in_a_number = (point(last) && digit(left.next())) || (point(next) && digit(right.next()));
+    !goes_on && !in_a_number
 }
 
 #[cfg(test)]

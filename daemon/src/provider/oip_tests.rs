@@ -4,14 +4,14 @@ use bytes::Bytes;
 use picket_core::{ProviderFault, time::Span};
 
 use super::*;
-use crate::provider::testing::{self, Server, answer, fault, question};
+use crate::provider::tests_support::{self, Server, answer, fault, question};
 
 async fn ask(bytes: Vec<u8>) -> Result<Upstream, Fault> {
-    testing::ask(&Oip, bytes).await
+    tests_support::ask(&Oip, bytes).await
 }
 
 fn configure(url: &str, more: &str) -> Result<ProviderSetup, ConfigError> {
-    testing::configure(&Oip, url, more)
+    tests_support::configure(&Oip, url, more)
 }
 
 async fn ask_json(json: &str) -> Result<Upstream, Fault> {

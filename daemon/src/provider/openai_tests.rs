@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     ports::Upstream,
-    provider::testing::{Server, answer, ask, configure, dog, question},
+    provider::tests_support::{Server, answer, ask, configure, dog, question},
     tensor::Tensor,
 };
 

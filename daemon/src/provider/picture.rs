@@ -162,12 +162,12 @@ mod tests {
     #[test]
     fn channels_may_stand_first_or_last() {
         let picture = picture("width = 2\nheight = 1\nchannels = 3\nrange = [0.0, 1.0]").unwrap();
-        let (red_then_blue, planes) = ([1.0, 0.0, 0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
-        let last = Tensor::from_f32("x", vec![1, 1, 2, 3], &red_then_blue).unwrap();
+        let (red_then_green, planes) = ([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+        let last = Tensor::from_f32("x", vec![1, 1, 2, 3], &red_then_green).unwrap();
         let first = Tensor::from_f32("x", vec![1, 3, 1, 2], &planes).unwrap();
         let (width, height, pixels) = decoded(&picture.png(&last).unwrap());
         assert_eq!((width, height), (448, 224));
-        assert_eq!((&pixels[..3], &pixels[447 * 3..448 * 3]), (&[255, 0, 0][..], &[0, 0, 255][..]));
+        assert_eq!((&pixels[..3], &pixels[447 * 3..448 * 3]), (&[255, 0, 0][..], &[0, 255, 0][..]));
         assert_eq!(decoded(&picture.png(&first).unwrap()).2, pixels);
     }
 

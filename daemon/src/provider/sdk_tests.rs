@@ -13,7 +13,7 @@ use super::{
     ProviderKind,
     anthropic::Anthropic,
     openai::OpenAi,
-    testing::{Server, answer, configure, question},
+    tests_support::{Server, answer, configure, question},
 };
 use crate::tensor::Tensor;
 

@@ -21,7 +21,7 @@ impl Money {
     pub fn from_units(units: f64) -> Option<Self> {
         let nanos = (units * UNIT).ceil();
         // Above 2^53 a float has no exact billionths any more; that is nine million units.
-        (nanos >= 0.0 && nanos <= 9e15).then_some(Self(nanos as u64))
+        (0.0..=9e15).contains(&nanos).then_some(Self(nanos as u64))
     }
 
     pub const fn as_nanos(self) -> u64 {
@@ -73,7 +73,7 @@ impl Price {
         let (exact, near) = (units * PICOS, (units * PICOS).round());
         // Most decimals are none in binary: 0.15e-6 must not become a hair more than 150,000 of them.
         let picos = if (exact - near).abs() <= near * 1e-12 { near } else { exact.ceil() };
-        (picos >= 0.0 && picos <= 9e15).then_some(Self { picos: picos as u64 })
+        (0.0..=9e15).contains(&picos).then_some(Self { picos: picos as u64 })
     }
 
     /// What this many of each cost together, rounded up once.
