@@ -195,23 +195,48 @@ pub struct Timing {
 /// Why a provider gave no usable answer; all the engine needs to know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderFault {
+    /// There is no connection, or it broke.
     Unreachable,
+    /// Somebody between us and the provider answered in its place: the way out is not open yet.
+    CaptivePortal,
+    /// The other end of the TLS connection is not to be trusted, or does not trust us; the code says why.
+    Untrusted(&'static str),
+    /// It does not take our key.
+    Unauthorised,
+    /// It wants to be left alone for so long.
+    Limited(Span),
+    /// It has trouble of its own.
+    Failing,
+    /// It does not take the question.
     Refused,
     TooSlow,
     BadAnswer,
     /// It was not asked: what must happen before anything leaves this device (redaction, the ledger) did not work. Says
     /// nothing about the provider.
     Withheld,
+    /// The question is none for this provider: nothing was sent, and nothing is learned about it.
+    Unsuited,
 }
 
 impl ProviderFault {
+    /// It would be the same at another time.
+    pub const fn blames_the_question(self) -> bool {
+        matches!(self, Self::Refused | Self::BadAnswer | Self::Unsuited | Self::Withheld)
+    }
+
     pub const fn code(self) -> &'static str {
         match self {
             Self::Unreachable => "provider/unreachable",
+            Self::CaptivePortal => "provider/captive-portal",
+            Self::Untrusted(code) => code,
+            Self::Unauthorised => "provider/unauthorised",
+            Self::Limited(_) => "provider/limited",
+            Self::Failing => "provider/failing",
             Self::Refused => "provider/refused",
             Self::TooSlow => "provider/timeout",
             Self::BadAnswer => "provider/bad-answer",
             Self::Withheld => "egress/withheld",
+            Self::Unsuited => "provider/unsuited",
         }
     }
 }

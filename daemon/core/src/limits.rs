@@ -159,6 +159,32 @@ pub const OIP_PARAMETERS_BYTES: usize = 64 << 10;
 pub const JOB_TEXT_BYTES: usize = 256;
 /// Longest wait for a connection to a provider.
 pub const PROVIDER_CONNECT: Span = Span::from_millis(1_000);
+/// A provider's answer that does not grow for so long has stalled.
+pub const PROVIDER_STALL: Span = Span::from_millis(5_000);
+/// Tries of one question at one provider.
+pub const PROVIDER_ATTEMPTS: u32 = 3;
+/// Tokens that pay for a provider's retries, all questions together …
+pub const RETRY_TOKENS: u32 = 500;
+/// … what one retry costs; it comes back when the retry succeeds …
+pub const RETRY_COST: u32 = 14;
+/// … and what every question that needed none brings back.
+pub const RETRY_REFILL: u32 = 1;
+/// Wait before the first retry at most, of which chance takes a part; doubles with the next.
+pub const RETRY_WAIT: Span = Span::from_millis(50);
+/// How long a provider is left alone that wants fewer questions and does not say until when.
+pub const PROVIDER_REST: Span = Span::from_millis(1_000);
+/// Longest rest that a provider may ask for.
+pub const PROVIDER_REST_MAX: Span = Span::from_millis(3_600_000);
+/// Default for the tokens of one question's text, instructions and schema included. A token is at least a byte.
+pub const QUESTION_TOKENS: u64 = 16_384;
+/// Most tokens that a configuration may allow one question, or its answer.
+pub const QUESTION_TOKENS_MAX: u64 = 1 << 20;
+/// Pixels of a side of an image that is shown to a provider.
+pub const IMAGE_SIDE: usize = 2_048;
+/// Bytes of a PNG that is shown to a provider: 5 MB in base64, which is the most that any of them takes.
+pub const IMAGE_BYTES: usize = 3_750_000;
+/// Bytes of an answer's text that are searched for a label.
+pub const LABEL_TEXT_BYTES: usize = 16 << 10;
 /// Acks that one connection may hold back at once; advertised to the broker as Receive Maximum.
 pub const UNACKED_ARRIVALS: u16 = 1_024;
 /// Requests queued in the MQTT client library: a delivery window, an ack for each held arrival, and state messages.

@@ -12,7 +12,6 @@ mod response;
 mod tensors;
 
 pub use request::{Envelope, decode_inputs, encode_request, envelope};
-pub(crate) use response::error_text;
 pub use response::{Response, decode_response, encode_outputs, error_document, infer_response};
 
 use picket_core::job::Failure;

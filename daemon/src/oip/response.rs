@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use picket_core::job::Failure;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Map, Value, json};
 
 use super::{
     numbers,
@@ -136,17 +136,6 @@ pub fn error_document(id: &str, failure: &Failure) -> Vec<u8> {
     Value::Object(doc).to_string().into_bytes()
 }
 
-/// The error text of somebody's error document, whatever its form.
-pub(crate) fn error_text(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Doc<'a> {
-        #[serde(borrow)]
-        error: &'a RawValue,
-    }
-    let doc: Doc<'_> = serde_json::from_slice(body).ok()?;
-    Some(serde_json::from_str::<String>(doc.error.get()).unwrap_or_else(|_| doc.error.get().to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,7 +232,5 @@ mod tests {
         );
         let bare = error_document("", &Failure::new("job/shed", "busy"));
         assert_eq!(String::from_utf8(bare).unwrap(), r#"{"error":"job/shed: busy","code":"job/shed"}"#);
-        assert_eq!(error_text(&error_document("", &failure)).unwrap(), "input/shape-mismatch: no");
-        assert_eq!(error_text(b"<html>"), None);
     }
 }

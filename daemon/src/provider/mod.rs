@@ -1,6 +1,20 @@
 //! Providers: who is asked when the local answer is not good enough.
 
+mod anthropic;
+mod chat;
+mod fault;
+#[cfg(test)]
+mod hostile_tests;
+mod http;
+mod label;
 mod oip;
+mod openai;
+mod pace;
+mod picture;
+#[cfg(test)]
+mod sdk_tests;
+#[cfg(test)]
+mod tests_support;
 
 use std::sync::Arc;
 
@@ -13,7 +27,7 @@ use crate::{
 };
 
 /// The registration table: to add a provider, add its file, its `mod` line and its line here.
-pub static PROVIDERS: &[&dyn ProviderKind] = &[&oip::Oip];
+pub static PROVIDERS: &[&dyn ProviderKind] = &[&oip::Oip, &openai::OpenAi, &anthropic::Anthropic];
 
 /// A kind of provider: `kind` of a `[[provider]]` section, one row of [`PROVIDERS`].
 pub trait ProviderKind: Sync {
@@ -33,6 +47,8 @@ pub struct ProviderSetup {
     pub timeout: Span,
     /// What one call costs at most; so much is put aside before it is made.
     pub cost: Money,
+    /// Where the provider keeps what it is told, in its owner's words. Nothing acts on it yet.
+    pub region: Option<Arc<str>>,
     pub provider: Arc<dyn Provider>,
 }
 

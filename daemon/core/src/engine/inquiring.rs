@@ -232,9 +232,12 @@ impl Engine {
                 self.labelled(model, label, out);
             }
             // No fault of the question's: the breaker says when to try again.
-            Err(ProviderFault::Unreachable | ProviderFault::TooSlow) if !expired(open, now) => self.inquiries.queue(id),
-            Err(ProviderFault::Unreachable | ProviderFault::TooSlow) => {
-                self.close_inquiry(now, id, Ending::Dropped(Dropped::Expired), out);
+            Err(fault) if !fault.blames_the_question() => {
+                if expired(open, now) {
+                    self.close_inquiry(now, id, Ending::Dropped(Dropped::Expired), out);
+                } else {
+                    self.inquiries.queue(id);
+                }
             }
             Err(_) => {
                 open.failed = place + 1;

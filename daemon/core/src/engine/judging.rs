@@ -189,11 +189,8 @@ impl Provider {
     }
 
     /// Its breaker lets nothing pass until then.
-    pub(super) const fn rests_until(&self) -> Option<Moment> {
-        match self.breaker.state() {
-            State::Tripped { until, .. } => Some(until),
-            State::Admitting { .. } | State::Probing { .. } => None,
-        }
+    pub(super) fn rests_until(&self) -> Option<Moment> {
+        self.breaker.opens_at()
     }
 
     pub(super) fn learn(
@@ -208,19 +205,26 @@ impl Provider {
         let was_admitting = matches!(self.breaker.state(), State::Admitting { .. });
         match result {
             Ok(()) => {
-                self.breaker.succeeded();
-                if !was_admitting {
+                if self.breaker.succeeded(now) {
                     out.push(Action::Note(Note::BreakerClosed { provider: id }));
                 }
             }
             Err(fault) => {
                 out.push(Action::Note(Note::ProviderFailed { provider: id, fault }));
                 if fault == ProviderFault::Withheld {
-                    return self.breaker.withdrawn(now);
+                    return self.breaker.unused(now);
                 }
                 // A call that a short deadline cut says nothing about the provider, unless everybody waits for this probe.
-                let cut_short = fault == ProviderFault::TooSlow && timeout < self.rules.timeout;
-                if !(cut_short && was_admitting) && self.breaker.failed(now) {
+                let cut_short = fault == ProviderFault::TooSlow && timeout < self.rules.timeout && was_admitting;
+                let tripped = match fault {
+                    ProviderFault::Limited(rest) => self.breaker.limited(now, rest),
+                    ProviderFault::Unsuited => {
+                        self.breaker.unused(now);
+                        false
+                    }
+                    _ => !cut_short && self.breaker.failed(now),
+                };
+                if tripped {
                     out.push(Action::Note(Note::BreakerTripped { provider: id }));
                 }
             }

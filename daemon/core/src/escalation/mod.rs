@@ -18,6 +18,7 @@ pub mod platt;
 pub mod price;
 pub mod profile;
 pub mod reason;
+pub mod retry;
 pub mod saved;
 pub mod score;
 pub mod shift;

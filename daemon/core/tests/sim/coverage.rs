@@ -33,6 +33,8 @@ pub enum Seen {
     Withheld,
     BreakerTripped,
     BreakerClosed,
+    /// A provider asked to be left alone for a while.
+    ProviderRests,
     KeptLocal,
     Certified,
     Inquired,
@@ -103,6 +105,7 @@ impl Seen {
             Withheld,
             BreakerTripped,
             BreakerClosed,
+            ProviderRests,
             KeptLocal,
             Certified,
             Inquired,

@@ -28,12 +28,14 @@ impl World<'_> {
         assert!(spec.privacy.may_leave(redacts), "{id:?} must not leave this device");
         assert_eq!((spec.model, was.reason), (Some(model.0), reason), "{id:?} is asked as something else");
         assert!(self.plan.models[model.0].policy.providers.contains(&provider), "{provider:?} is none of the model's");
+        let now = self.now;
         let process = self.process();
         assert!(!process.draining, "{id:?} is asked while the daemon stops");
         assert!(
             process.asked.asking.insert(id) && !process.asked.closing.contains(&id),
             "{id:?} is asked twice at once"
         );
+        assert!(now >= process.rests_until[provider.0], "{provider:?} wanted to be left alone, and is asked");
         process.calls[provider.0] += 1;
         assert!(process.calls[provider.0] <= limits::PROVIDER_CALLS, "too many calls at {provider:?}");
         let mood = if self.is_calm() { Mood::Good } else { self.plan.moods[provider.0] };

@@ -171,6 +171,7 @@ impl World<'_> {
         let process = self.process();
         process.calls[provider.0] += 1;
         assert!(process.calls[provider.0] <= limits::PROVIDER_CALLS, "too many calls at {provider:?}");
+        assert!(now >= process.rests_until[provider.0], "{provider:?} wanted to be left alone, and is asked");
         let known = process.live(key);
         assert!(known.spec.privacy.may_leave(redacts), "{key:?} must not leave this device");
         assert!(!known.withheld, "{key:?} was withheld, and goes to another provider");
@@ -191,7 +192,11 @@ impl World<'_> {
         let late = Span::from_micros(timeout.as_micros() + rng.random_range(0..=timeout.as_micros() / 2));
         match mood {
             Mood::Good => (up_to(rng, timeout), Ok(opinion)),
-            Mood::Unreachable if rng.random_bool(0.3) => (up_to(rng, timeout), Err(ProviderFault::Refused)),
+            Mood::Unreachable if rng.random_bool(0.3) => {
+                let rest = up_to(rng, Span::from_millis(2_000));
+                let faults = [ProviderFault::Refused, ProviderFault::Limited(rest), ProviderFault::Unsuited];
+                (up_to(rng, timeout), Err(faults[rng.random_range(0..faults.len())]))
+            }
             Mood::Unreachable => (Span::from_micros(300), Err(ProviderFault::Unreachable)),
             Mood::Slow if rng.random_bool(0.5) => (late, Ok(opinion)),
             Mood::Slow => (late, Err(ProviderFault::TooSlow)),

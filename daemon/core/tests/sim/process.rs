@@ -107,6 +107,8 @@ pub struct Process {
     pub peak: Vec<usize>,
     pub calls: Vec<usize>,
     pub asked: Asked,
+    /// Until when each provider wants to be left alone.
+    pub rests_until: Vec<Moment>,
     pub draining: bool,
     /// Priority of the latest arrival.
     pub newcomer: u8,
@@ -136,6 +138,7 @@ impl Process {
             peak: vec![0; plan.models.len()],
             calls: vec![0; plan.providers.len()],
             asked: Asked::default(),
+            rests_until: vec![Moment::ZERO; plan.providers.len()],
             draining: false,
             newcomer: 0,
             tally: Tally::default(),
@@ -221,6 +224,10 @@ impl Process {
             }
             Input::ProviderAnswered { key, provider, result, .. } => {
                 self.calls[provider.0] -= 1;
+                if let Err(ProviderFault::Limited(rest)) = result {
+                    coverage.hit(Seen::ProviderRests);
+                    self.rests_until[provider.0] = self.rests_until[provider.0].max(now + *rest);
+                }
                 let known = self.keys.get_mut(key).unwrap();
                 if known.asking.is_none_or(|(asked, _)| asked != *provider) {
                     coverage.hit(Seen::LateProviderAnswer);
@@ -231,8 +238,11 @@ impl Process {
                     coverage.hit(Seen::Withheld);
                 }
             }
-            Input::Opined { inquiry, provider, .. } => {
+            Input::Opined { inquiry, provider, result, .. } => {
                 self.calls[provider.0] -= 1;
+                if let Err(ProviderFault::Limited(rest)) = result {
+                    self.rests_until[provider.0] = self.rests_until[provider.0].max(now + *rest);
+                }
                 assert!(self.asked.asking.remove(inquiry));
             }
             Input::Closed { inquiry, rows } => {
