@@ -52,10 +52,17 @@ impl Egress {
 type Answered = Result<Upstream, (ProviderFault, String)>;
 
 impl House {
-    pub(super) fn ask(&self, key: Key, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason) {
+    pub(super) fn ask(
+        &self,
+        key: Key,
+        model: ModelId,
+        provider: ProviderId,
+        timeout: Span,
+        reason: Reason,
+        privacy: Privacy,
+    ) {
         let slot = &self.models[model.0];
         let (Some(cargo), Ok((served, _))) = (self.cargo.get(&key), &slot.state) else { return };
-        let privacy = cargo.request.privacy.unwrap_or(self.default_privacy);
         let asked = &self.providers[provider.0];
         let draft = Draft {
             served: served.clone(),
@@ -211,7 +218,7 @@ impl Way {
         let left = self.timeout.saturating_sub(since(start));
         if left == Span::ZERO {
             pen.settle(not_sent(of));
-            return Err((ProviderFault::TooSlow, "the time was over before it could leave".to_owned()));
+            return Err(withheld("ledger/busy: the time was over before it could leave".to_owned()));
         }
         let result = self.provider.ask(Question { timeout: left, ..question }).await;
         pen.settle(match &result {
