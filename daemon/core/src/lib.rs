@@ -30,9 +30,7 @@ pub mod time;
 use std::sync::Arc;
 
 use escalation::decide::{Evidence, Observation, Reason};
-use job::{
-    AckTicket, Arrival, Digest, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, StoredJob, TransportId,
-};
+use job::{AckTicket, Arrival, Digest, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, StoredJob, TransportId};
 use time::{Moment, Span};
 
 /// Something happened.
@@ -85,9 +83,8 @@ pub enum Action {
     Ack { ticket: AckTicket },
     /// Decode, prepare, run, conclude on an inference thread; answer with `Inferred`.
     Infer { key: Key, model: ModelId },
-    /// Ask a provider, for this reason, with what a job of this class may show; answer with `ProviderAnswered` after at
-    /// most `timeout`.
-    Ask { key: Key, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason, privacy: Privacy },
+    /// Ask a provider, for this reason; answer with `ProviderAnswered` after at most `timeout`.
+    Ask { key: Key, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason },
     /// Result and job-done in one transaction (I2); answer with `Finished` or `StoreFailed`.
     Finish { key: Key, outcome: Arc<Outcome> },
     /// A dead letter for a job that was never accepted, durable; answer with `Finished` or `StoreFailed`.

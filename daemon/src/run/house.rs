@@ -287,9 +287,7 @@ impl House {
             Action::Accept { key, deadline_at } => self.accept(key, deadline_at),
             Action::Ack { ticket } => self.transports[ticket.transport.0].transport.ack(ticket),
             Action::Infer { key, model } => self.infer(key, model),
-            Action::Ask { key, model, provider, timeout, reason, privacy } => {
-                self.ask(key, model, provider, timeout, reason, privacy);
-            }
+            Action::Ask { key, model, provider, timeout, reason } => self.ask(key, model, provider, timeout, reason),
             Action::Finish { key, outcome } => self.finish(key, &outcome),
             Action::Refuse { key, failure } => {
                 if let Some(cargo) = self.cargo.get(&key) {

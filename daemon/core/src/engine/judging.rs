@@ -66,9 +66,8 @@ impl Engine {
                 let place = views.iter().position(|view| view.id == provider).unwrap_or(0);
                 self.providers[provider.0].breaker.admit(now);
                 self.providers[provider.0].calls += 1;
-                let privacy = job.privacy;
                 job.stage = Stage::Asking { provider, asked: place + 1, seen, decision };
-                out.push(Action::Ask { key, model, provider, timeout, reason, privacy });
+                out.push(Action::Ask { key, model, provider, timeout, reason });
                 self.set_wake(key, now + timeout);
             }
             Verdict::Fail(why) => self.fail(now, key, Failure::new("model/invalid-output", why), out),

@@ -26,10 +26,7 @@ impl World<'_> {
             Action::Accept { key, deadline_at } => self.accept(key, deadline_at),
             Action::Ack { ticket } => self.ack(ticket),
             Action::Infer { key, model } => self.infer(key, model),
-            Action::Ask { key, model, provider, timeout, privacy, .. } => {
-                assert_eq!(privacy, self.process().live(key).spec.privacy, "{key:?} leaves under another class");
-                self.ask(key, model, provider, timeout);
-            }
+            Action::Ask { key, model, provider, timeout, .. } => self.ask(key, model, provider, timeout),
             Action::Finish { key, outcome } => self.finish(key, outcome),
             Action::Refuse { key, failure } => self.refuse(key, failure),
             Action::Repeat { key, id } => self.repeat(key, &id),

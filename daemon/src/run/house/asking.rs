@@ -52,17 +52,10 @@ impl Egress {
 type Answered = Result<Upstream, (ProviderFault, String)>;
 
 impl House {
-    pub(super) fn ask(
-        &self,
-        key: Key,
-        model: ModelId,
-        provider: ProviderId,
-        timeout: Span,
-        reason: Reason,
-        privacy: Privacy,
-    ) {
+    pub(super) fn ask(&self, key: Key, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason) {
         let slot = &self.models[model.0];
         let (Some(cargo), Ok((served, _))) = (self.cargo.get(&key), &slot.state) else { return };
+        let privacy = cargo.request.privacy.unwrap_or(self.default_privacy);
         let asked = &self.providers[provider.0];
         let draft = Draft {
             served: served.clone(),
