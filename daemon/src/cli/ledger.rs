@@ -165,7 +165,7 @@ fn show(calls: &[Call], verdict: &Verdict, as_json: bool) -> anyhow::Result<()> 
         println!("nothing has left");
     } else {
         println!(
-            "{:>6}  {:<24}  {:<16}  {:<6}  {:<20}  {:<8}  {:>9}  {:>12}  {:<20}  job",
+            "{:>6}  {:<25}  {:<16}  {:<6}  {:<20}  {:<8}  {:>9}  {:>12}  {:<20}  job",
             "line", "time", "provider", "region", "reason", "privacy", "bytes", "cost", "outcome"
         );
     }
@@ -174,7 +174,7 @@ fn show(calls: &[Call], verdict: &Verdict, as_json: bool) -> anyhow::Result<()> 
         // A clock that nobody vouches for.
         let time = format!("{}{}", call.time, if call.time_trusted { "" } else { "?" });
         println!(
-            "{:>6}  {time:<24}  {provider:<16}  {:<6}  {reason:<20}  {privacy:<8}  {bytes:>9}  {:>12}  {:<20}  {job}",
+            "{:>6}  {time:<25}  {provider:<16}  {:<6}  {reason:<20}  {privacy:<8}  {bytes:>9}  {:>12}  {:<20}  {job}",
             call.seq,
             region.as_deref().unwrap_or("-"),
             call.cost().to_string(),

@@ -2,7 +2,7 @@
 
 mod disk;
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
 
 use picket_core::{escalation::money::Money, limits, time::Stamp};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -122,18 +122,18 @@ fn every_changed_byte_is_found_in_its_line() {
     let path = current(folder.path());
     let text = fs::read(&path).unwrap();
     assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 21);
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     let mut line = 1;
     for at in 0..text.len() {
         for flip in [0x01, 0x20, 0x80] {
-            let mut changed = text.clone();
-            changed[at] ^= flip;
-            fs::write(&path, &changed).unwrap();
+            file.write_all_at(&[text[at] ^ flip], at as u64).unwrap();
             let wrong = verdict(folder.path()).wrong;
             let wrong = wrong.unwrap_or_else(|| panic!("byte {at} of line {line} ^ {flip:#x} is not found"));
             // Without its line end the last line is an unfinished one, and so a missing one.
             let missing = wrong.line.is_none() && at == text.len() - 1;
             assert!(missing || wrong.line == Some(line), "byte {at}, line {line}: {wrong}");
         }
+        file.write_all_at(&text[at..=at], at as u64).unwrap();
         line += usize::from(text[at] == b'\n');
     }
 }
@@ -165,6 +165,34 @@ fn every_line_that_is_missing_moved_or_repeated_is_found() {
     }
     fs::write(&path, &text).unwrap();
     assert_eq!(verdict(folder.path()).wrong, None);
+}
+
+/// The file of these lines, each with a hash that is right for its text.
+fn sealed(lines: &[Line]) -> String {
+    lines.iter().map(|line| String::from_utf8(line::seal(line).unwrap().0).unwrap()).collect()
+}
+
+/// Whoever changes a line and its hash has to change the next one as well, and so on to the end and the head.
+#[test]
+fn a_changed_line_with_a_right_hash_is_found_by_its_follower() {
+    let folder = tempfile::tempdir().unwrap();
+    written(folder.path(), 3);
+    let good = lines(folder.path());
+    for at in 0..good.len() {
+        let mut changed = good.clone();
+        changed[at].time = "1970-01-01T00:00:00Z".to_owned();
+        fs::write(current(folder.path()), sealed(&changed)).unwrap();
+        let wrong = verdict(folder.path()).wrong.unwrap();
+        let last = at == good.len() - 1;
+        assert_eq!(wrong.line, (!last).then_some(at + 2), "line {at}: {wrong}");
+        assert!(last || wrong.why == format!("it does not follow line {at}: that one was another"), "{wrong}");
+    }
+    let mut renumbered = good.clone();
+    renumbered[4].seq = 5;
+    let before = line::seal(&renumbered[3]).unwrap().1.hash;
+    assert_eq!(renumbered[4].prev, before);
+    fs::write(current(folder.path()), sealed(&renumbered)).unwrap();
+    assert_eq!(verdict(folder.path()).wrong.unwrap().why, "line 5 follows line 3");
 }
 
 #[test]

@@ -86,7 +86,8 @@ fn the_chain_goes_on_over_files_and_its_size_has_a_limit() {
     drop(book);
     let mut again = self::book(folder.path());
     write(&mut again, What::Leaves(Box::new(leaving(1))));
-    assert_eq!(again.take_notices(), []);
+    let fine = |notice: &Notice| matches!(notice, Notice::Dropped { .. });
+    assert!(again.take_notices().iter().all(fine), "it is as it was left");
     // Nobody else lets a file go.
     let older = files::older(folder.path()).unwrap();
     for victim in [0, 7, older.len() - 1] {

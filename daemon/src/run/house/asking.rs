@@ -213,7 +213,7 @@ impl Way {
         let left = self.timeout.saturating_sub(since(start));
         if left == Span::ZERO {
             pen.settle(not_sent(of));
-            return Err((ProviderFault::TooSlow, "the time was over before it could leave".to_owned()));
+            return Err(withheld("ledger/busy: the time was over before it could leave".to_owned()));
         }
         let result = self.provider.ask(Question { timeout: left, ..question }).await;
         pen.settle(match &result {
