@@ -6,7 +6,7 @@ use anyhow::Context;
 use picket_core::{
     engine::{Engine, ModelRules, ProviderRules},
     escalation::{calibration::State, decide::Policy},
-    job::{Failure, ModelId, Privacy, TransportId},
+    job::{Failure, ModelId, Privacy, ProviderId, TransportId},
     limits,
 };
 use tokio::sync::mpsc;
@@ -76,16 +76,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let demand = escalation.as_ref().map(|escalation| escalation.promise).unwrap_or_default();
     let rules = config.models.iter().zip(&models).map(|(model, slot)| {
         let amends = transports.iter().any(|transport| transport.transport.amendments(&slot.name).is_some());
-        let policy = match &slot.state {
-            Ok((served, _)) => Policy {
-                at_once: model.at_once,
-                amends,
-                ..demanded(&slot.name, served.bundle.policy(asked.clone(), slot.redaction.is_some()), demand)
-            },
-            Err(_) => Policy::alone(1.0, None),
-        };
-        let ModelConfig { workers, queue, when_full, deadline, .. } = *model;
-        ModelRules { workers, queue, when_full, deadline, policy }
+        rules_of(model, slot, amends, &asked, demand)
     });
     let rules = rules.collect();
     let engine_providers = config
@@ -99,16 +90,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         store,
         models,
         transports,
-        providers: config
-            .providers
-            .into_iter()
-            .map(|ProviderConfig { setup, region, .. }| ProviderSlot {
-                name: setup.name,
-                region,
-                cost: setup.cost,
-                provider: setup.provider,
-            })
-            .collect(),
+        providers: config.providers.into_iter().map(provider_slot).collect(),
         telemetry,
         audit_rate: escalation.as_ref().map_or(0.0, |escalation| escalation.audit_rate),
         default_privacy: escalation.map_or(Privacy::Ok, |escalation| escalation.privacy),
@@ -116,6 +98,23 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         inbox,
         events,
     })
+}
+
+fn provider_slot(ProviderConfig { setup, region, .. }: ProviderConfig) -> ProviderSlot {
+    ProviderSlot { name: setup.name, region, cost: setup.cost, provider: setup.provider }
+}
+
+/// `amends`: somebody hears of a later revision.
+fn rules_of(model: &ModelConfig, slot: &ModelSlot, amends: bool, asked: &[ProviderId], demand: Demand) -> ModelRules {
+    let policy = match &slot.state {
+        Ok((served, _)) => {
+            let own = served.bundle.policy(asked.to_vec(), slot.redaction.is_some());
+            Policy { at_once: model.at_once, amends, ..demanded(&slot.name, own, demand) }
+        }
+        Err(_) => Policy::alone(1.0, None),
+    };
+    let ModelConfig { workers, queue, when_full, deadline, .. } = *model;
+    ModelRules { workers, queue, when_full, deadline, policy }
 }
 
 /// A certificate that promises less than the owner wants is not in force.

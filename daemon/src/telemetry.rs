@@ -24,6 +24,9 @@ pub struct Status {
     pub ready: bool,
     pub jobs: Jobs,
     pub outbox_rows: usize,
+    /// Answered jobs about which a provider is still to be asked.
+    #[serde(default)]
+    pub inquiries: usize,
     pub store_bytes: usize,
     /// Peak resident memory of the process, in KiB; 0 where the system does not tell.
     pub rss_kib: u64,

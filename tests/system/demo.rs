@@ -13,10 +13,15 @@ fn demo_answers_every_job_and_says_what_it_was_worth() {
     assert_eq!((number("jobs"), number("answered"), number("lost"), number("duplicates")), (720.0, 720.0, 0.0, 0.0));
     assert_eq!(number("errors"), 0.0, "{said}");
     // Facts of the bundles, and of a link that was cut for three tenths of the time.
-    assert!((0.90..0.95).contains(&number("accuracy_local")), "{summary}");
-    assert!(number("accuracy_upstream") >= 0.98, "{summary}");
+    assert!((0.88..0.92).contains(&number("accuracy_local")), "{summary}");
+    assert!(number("accuracy_upstream") >= 0.97, "{summary}");
     assert!(number("accuracy_final") > number("accuracy_local"), "{summary}");
     assert!((0.74..0.95).contains(&number("local_share")), "{summary}");
+    // The certificate: at most 2 in 100, on digits like these.
+    assert!((0.7..0.95).contains(&number("certified_share")), "{summary}");
+    assert!(number("certified_wrong") <= 0.02 * number("jobs"), "{summary}");
+    // What was doubtful while the link was cut, is corrected when it is back.
+    assert!(number("amended") > 0.0 && number("accuracy_amended") > number("accuracy_final"), "{summary}");
     assert!(number("p50_ms") > 0.0 && number("p99_ms") >= number("p50_ms") && number("rss_kib") > 0.0);
     assert!(said.contains("link CUT"), "{said}");
 }

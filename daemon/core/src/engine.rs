@@ -30,7 +30,7 @@ use crate::{
         breaker::Breaker,
         decide::{Decision, Observation, Policy, Reason},
     },
-    job::{AckTicket, Digest, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId},
+    job::{AckTicket, Digest, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, TransportId},
     outbox::{Confirmed, Outbox},
     queue::ModelQueue,
     seen::Seen,
@@ -104,7 +104,7 @@ enum Stage {
     Accepting,
     Waiting,
     Running,
-    Asking { provider: ProviderId, asked: usize, seen: Observation, decision: Decision },
+    Asking { provider: ProviderId, asked: usize, seen: Observation, decision: Box<Decision> },
     Finishing { outcome: Arc<Outcome> },
     Refusing { failure: Arc<Failure> },
     Repeating,
@@ -225,14 +225,7 @@ impl Engine {
                 }
             }
             Input::LinkDown { transport } => self.outbox.link_down(transport),
-            Input::Confirmed { transport, row, epoch } => match self.outbox.confirm(transport, row, epoch, now) {
-                Ok(Confirmed::Gone(job)) => {
-                    self.row_gone(job);
-                    out.push(Action::Confirm { row });
-                }
-                Ok(Confirmed::AwaitsReceipt) => {}
-                Err(()) => out.push(Action::Note(Note::StaleConfirm { row })),
-            },
+            Input::Confirmed { transport, row, epoch } => self.confirmed(now, transport, row, epoch, out),
             Input::Undeliverable { transport, row, epoch } => {
                 if let Ok(job) = self.outbox.take(transport, row, epoch, now) {
                     self.tally.undeliverable += 1;
@@ -260,6 +253,17 @@ impl Engine {
         }
         while let Some((transport, epoch)) = self.outbox.stalled(now) {
             out.push(Action::Reset { transport, epoch });
+        }
+    }
+
+    fn confirmed(&mut self, now: Moment, transport: TransportId, row: RowId, epoch: Epoch, out: &mut Vec<Action>) {
+        match self.outbox.confirm(transport, row, epoch, now) {
+            Ok(Confirmed::Gone(job)) => {
+                self.row_gone(job);
+                out.push(Action::Confirm { row });
+            }
+            Ok(Confirmed::AwaitsReceipt) => {}
+            Err(()) => out.push(Action::Note(Note::StaleConfirm { row })),
         }
     }
 

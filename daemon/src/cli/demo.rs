@@ -72,7 +72,7 @@ async fn act(
     screen: &mut Screen,
     scene: &Scene,
 ) -> anyhow::Result<(Score, score::Alone)> {
-    let topics = [scene.event_topic()];
+    let topics = [scene.event_topic(), scene.amend_topic()];
     let (asker, mut heard) = Asker::connect(scene.mqtt_port, "demo/answers", &topics).await?;
     scene.wait_until_online(&mut heard).await?;
 
@@ -82,7 +82,11 @@ async fn act(
     let alone = score::Alone { local, upstream };
 
     screen.say(&format!("now together: {RATE} jobs a second for {seconds} s; the upstream link is cut on the way"));
-    let score = converse(seconds, digits, screen, &scene.link, &asker, &mut heard, &scene.job_topic()).await?;
+    let start = Instant::now();
+    let mut score = converse(seconds, digits, screen, &scene.link, &asker, &mut heard, &scene.job_topic()).await?;
+    second_opinions(&mut score, &scene.local_url, &mut heard).await;
+    screen.show(&score, start.elapsed(), scene.link.is_open());
+    screen.done();
     Ok((score, alone))
 }
 
@@ -124,9 +128,27 @@ async fn converse(
             Ok(None) | Err(_) => break,
         }
     }
-    screen.show(&score, start.elapsed(), link.is_open());
-    screen.done();
     Ok(score)
+}
+
+/// What could not be asked while the link was cut is asked now; the corrections come as amendments.
+async fn second_opinions(score: &mut Score, local_url: &str, heard: &mut mpsc::Receiver<Heard>) {
+    let end = Instant::now() + PATIENCE;
+    let mut look = interval(SHOW_EVERY);
+    let mut waiting = true;
+    while Instant::now() < end {
+        tokio::select! {
+            biased;
+            Some(message) = heard.recv() => score.heard(&message),
+            _ = look.tick() => {
+                // Once more round after the last question: its amendment may be on its way.
+                if !waiting {
+                    return;
+                }
+                waiting = digits::open_inquiries(local_url).await.is_ok_and(|open| open > 0);
+            }
+        }
+    }
 }
 
 fn phase(part: f64) -> Phase {

@@ -33,6 +33,7 @@ fn print(status: &Status) {
         jobs.refused, jobs.duplicates, jobs.undeliverable, jobs.evicted
     );
     println!("store    {} bytes, {} messages waiting for their confirmation", status.store_bytes, status.outbox_rows);
+    println!("asking   {} answered jobs about which a provider is still to be asked", status.inquiries);
     println!("memory   {} KiB at its peak", status.rss_kib);
     for link in &status.links {
         println!("link     {} {}", link.transport, if link.up { "up" } else { "down" });

@@ -205,7 +205,7 @@ fn numbers_and_words_are_checked() {
 
 #[test]
 fn what_is_not_there_yet_says_so() {
-    let promise = "certified escalation and budgets are not there yet; remove this key";
+    let promise = "budgets are not there yet; remove this key";
     let cases = [
         (
             "[device]\nboard = \"raspberry-pi-4\"\n",

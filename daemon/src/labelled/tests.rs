@@ -11,8 +11,11 @@ fn inputs() -> Vec<TensorSpec> {
     vec![TensorSpec { name: "x".to_owned(), dtype: Dtype::Fp32, shape: vec![Some(1), Some(3)] }]
 }
 
-/// The cases of a file of this name and content: label, group and the values of the only input.
-fn cases_of(name: &str, content: &[u8]) -> Result<Vec<(usize, Option<String>, Vec<f32>)>, String> {
+/// Label, group and the values of the only input.
+type Found = (usize, Option<String>, Vec<f32>);
+
+/// The cases of a file of this name and content.
+fn cases_of(name: &str, content: &[u8]) -> Result<Vec<Found>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     fs::write(&path, content).unwrap();
@@ -38,7 +41,7 @@ fn a_table_has_a_case_in_every_row() {
 fn a_bad_table_is_refused_with_its_line() {
     for (table, says) in [
         ("a,b,c\n1,2,3\n", "no column is named `label`"),
-        ("label,a,b,c\nok,1,2,3\nskratch,1,2,3\n", "cases.csv:3: unknown label `skratch` (did you mean `scratch`?)"),
+        ("label,a,b,c\nok,1,2,3\nskratch,1,2,3\n", "cases.csv:3: unknown label `skratch`; did you mean `scratch`?"),
         ("label,a,b\nok,1,2\n", "cases.csv:2: 2 numbers, and input `x` is 1x3 FP32"),
         ("label,a,b,c\nok,1,2,NaN\n", "cases.csv:2: \"NaN\" is no number"),
         ("label,a,b,c\nok,1,2\n", "found record with 3 fields"),

@@ -85,7 +85,7 @@ impl Engine {
                 self.providers[provider.0].breaker.admit(now);
                 self.providers[provider.0].calls += 1;
                 self.providers[provider.0].live_at = Some(now);
-                job.stage = Stage::Asking { provider, asked: place + 1, seen, decision };
+                job.stage = Stage::Asking { provider, asked: place + 1, seen, decision: Box::new(decision) };
                 out.push(Action::Ask { key, model, provider, timeout, reason });
                 self.set_wake(key, now + timeout);
             }

@@ -308,7 +308,7 @@ impl Certified {
             wrong: Platt::fit(cases),
             scores: Reference::of(cases.iter().map(|case| case.s)),
             label_source: LabelSource::Provider,
-            digest: format!("{file}+{round}").into(),
+            digest: format!("{file}+{round}"),
         })
     }
 

@@ -68,7 +68,8 @@ fn too_few_cases_of_a_class_are_too_few() {
 #[test]
 fn numbers_that_were_made_up_are_refused() {
     let issued = Calibration::issue(&question(), &cases(1_000)).unwrap();
-    let mutations: [(&str, fn(&mut Calibration)); 7] = [
+    type Mutation = (&'static str, fn(&mut Calibration));
+    let mutations: [Mutation; 7] = [
         ("format", |c| c.format = "esc-cal/2".into()),
         ("form", |c| c.promise.form = "selective".into()),
         ("delta_round", |c| c.promise.delta_round = 0.05),

@@ -26,6 +26,7 @@ use crate::{
 const FILES: &[(&str, &[u8])] = &[
     ("digits/bundle.toml", include_bytes!("../../../../models/digits/bundle.toml")),
     ("digits/model.onnx", include_bytes!("../../../../models/digits/model.onnx")),
+    ("digits/calibration.json", include_bytes!("../../../../models/digits/calibration.json")),
     ("digits/golden/0.npz", include_bytes!("../../../../models/digits/golden/0.npz")),
     ("digits/golden/1.npz", include_bytes!("../../../../models/digits/golden/1.npz")),
     ("digits/golden/2.npz", include_bytes!("../../../../models/digits/golden/2.npz")),
@@ -33,6 +34,7 @@ const FILES: &[(&str, &[u8])] = &[
     ("digits/golden/4.npz", include_bytes!("../../../../models/digits/golden/4.npz")),
     ("digits-large/bundle.toml", include_bytes!("../../../../models/digits-large/bundle.toml")),
     ("digits-large/model.onnx", include_bytes!("../../../../models/digits-large/model.onnx")),
+    ("digits-large/calibration.json", include_bytes!("../../../../models/digits-large/calibration.json")),
     ("digits-large/golden/0.npz", include_bytes!("../../../../models/digits-large/golden/0.npz")),
     ("digits-large/golden/1.npz", include_bytes!("../../../../models/digits-large/golden/1.npz")),
     ("digits-large/golden/2.npz", include_bytes!("../../../../models/digits-large/golden/2.npz")),
@@ -85,6 +87,10 @@ impl Scene {
 
     pub fn event_topic(&self) -> String {
         format!("picket/v1/{DEVICE}/state")
+    }
+
+    pub fn amend_topic(&self) -> String {
+        format!("picket/v1/{DEVICE}/amend/digits")
     }
 
     /// The retained state says when jobs are welcome.

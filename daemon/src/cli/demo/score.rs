@@ -40,6 +40,9 @@ struct Job {
     latency: Option<Duration>,
     right: bool,
     local: bool,
+    certified: bool,
+    /// A later revision said something else; was that right?
+    amended: Option<bool>,
 }
 
 /// Accuracies of the two models on their own.
@@ -76,7 +79,17 @@ impl Score {
 
     pub fn sent(&mut self, job: usize, label: u8, phase: Phase) {
         let sent = Instant::now();
-        let job_state = Job { label, phase, sent, results: Vec::new(), latency: None, right: false, local: false };
+        let job_state = Job {
+            label,
+            phase,
+            sent,
+            results: Vec::new(),
+            latency: None,
+            right: false,
+            local: false,
+            certified: false,
+            amended: None,
+        };
         self.jobs.insert(Self::id(job), job_state);
     }
 
@@ -89,12 +102,17 @@ impl Score {
             return;
         }
         job.results.push((revision, message.payload.clone()));
+        let right = document["answer"]["label"].as_str() == Some(job.label.to_string().as_str());
+        if revision > 1 {
+            job.amended = Some(right);
+        }
         if job.latency.is_some() {
             return;
         }
         job.latency = Some(job.sent.elapsed());
-        job.right = document["answer"]["label"].as_str() == Some(job.label.to_string().as_str());
+        job.right = right;
         job.local = document["source"] == "local";
+        job.certified = document["certified"] == true;
         self.errors += usize::from(document.get("error").is_some());
     }
 
@@ -124,6 +142,10 @@ impl Score {
         })
     }
 
+    fn count(&self, which: impl Fn(&Job) -> bool) -> usize {
+        self.jobs.values().filter(|job| which(job)).count()
+    }
+
     pub fn summary(&self, rss_kib: u64) -> Summary {
         let all = self.line(None);
         let different =
@@ -139,7 +161,11 @@ impl Score {
             local_share: share(all.local, all.answered),
             accuracy_local: round(self.accuracy_alone.local, 1e4),
             accuracy_upstream: round(self.accuracy_alone.upstream, 1e4),
+            certified_share: share(self.count(|job| job.certified), all.answered),
+            certified_wrong: self.count(|job| job.certified && !job.right),
+            amended: self.count(|job| job.amended.is_some()),
             accuracy_final: share(all.right, all.answered),
+            accuracy_amended: share(self.count(|job| job.amended.unwrap_or(job.right)), all.answered),
             p50_ms,
             p99_ms,
             rss_kib,
@@ -160,9 +186,16 @@ pub struct Summary {
     /// Answers that were errors.
     pub errors: usize,
     pub local_share: f64,
+    /// Share of the jobs whose local answer the certificate covers, and how many of these were wrong.
+    pub certified_share: f64,
+    pub certified_wrong: usize,
+    /// Answers that the upstream Picket corrected afterwards.
+    pub amended: usize,
     pub accuracy_local: f64,
     pub accuracy_upstream: f64,
     pub accuracy_final: f64,
+    /// With the corrections.
+    pub accuracy_amended: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
     /// Peak resident memory of the local Picket.
@@ -180,10 +213,22 @@ impl fmt::Display for Summary {
         writeln!(f, "answered locally     {:>7.1}%", self.local_share * 100.0)?;
         writeln!(
             f,
+            "certified            {:>7.1}%   of the jobs; {} of these answers were wrong",
+            self.certified_share * 100.0,
+            self.certified_wrong
+        )?;
+        writeln!(
+            f,
             "accuracy             {:>7.1}%   local alone {:.1} %, upstream alone {:.1} %",
             self.accuracy_final * 100.0,
             self.accuracy_local * 100.0,
             self.accuracy_upstream * 100.0
+        )?;
+        writeln!(
+            f,
+            "amended later        {:>8}   with these {:.1} % are right",
+            self.amended,
+            self.accuracy_amended * 100.0
         )?;
         writeln!(f, "latency p50, p99     {:>8.2}   {:.2} ms", self.p50_ms, self.p99_ms)?;
         writeln!(f, "peak memory          {:>8}   KiB, the local Picket", self.rss_kib)?;

@@ -1,6 +1,6 @@
 //! What the house says about itself: state, events, losses, status.
 
-use picket_core::{Input, Note, job::ProviderId, time::Moment};
+use picket_core::{Input, Note, inquiry::Dropped, job::ProviderId, time::Moment};
 use serde_json::{Value, json};
 
 use super::House;
@@ -86,6 +86,8 @@ impl House {
             // Each may have taken jobs along that waited at the broker.
             ("session_lost", self.telemetry.sessions_lost()),
         ];
+        let dropped = Dropped::ALL.map(|why| (why.code(), tally.inquiries_dropped[why as usize]));
+        let counts = counts.into_iter().chain(dropped);
         for (reason, count) in counts {
             if count > 0 {
                 *losses.entry(reason.to_owned()).or_default() += count;
@@ -121,6 +123,7 @@ impl House {
             ready: self.models.iter().any(|slot| slot.state.is_ok()) && self.links_up.iter().any(|up| *up),
             jobs: self.engine.tally().into(),
             outbox_rows: self.engine.outbox_rows(),
+            inquiries: self.engine.open_inquiries(),
             store_bytes: self.store_bytes,
             rss_kib: crate::telemetry::peak_rss_kib(None).unwrap_or(0),
             models: self.models.iter().map(model).collect(),

@@ -169,6 +169,7 @@ pub fn state(ready: bool) -> Status {
         ready,
         jobs: Jobs::default(),
         outbox_rows: 0,
+        inquiries: 0,
         store_bytes: 0,
         rss_kib: 0,
         models: Vec::new(),
