@@ -4,6 +4,7 @@ pub mod breaker;
 pub mod calibration;
 pub mod certificate;
 pub mod decide;
+pub mod fit;
 pub mod money;
 pub mod reason;
 pub mod score;
