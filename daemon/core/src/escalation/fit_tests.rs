@@ -103,7 +103,7 @@ fn the_plain_score_stays_where_it_is_the_truth() {
 #[test]
 fn the_logistic_is_the_minimum_of_its_loss() {
     let mut dice = dice(5);
-    let phi: Vec<[f64; FEATURES]> = (0..500).map(|_| std::array::from_fn(|_| dice.random_range(-2.0..2.0))).collect();
+    let phi: Vec<[f64; FEATURES]> = (0..500).map(|_| std::array::from_fn(|_| dice.random_range(-1.0..3.0))).collect();
     let wrong: Vec<bool> = phi.iter().map(|x| dice.random_bool(sigmoid(x[0] - 2.0 * x[1] - 1.0))).collect();
     let (_, weights) = regress(&phi, &wrong).unwrap();
     assert!((weights[0] + 1.0).abs() < 0.5 && (weights[1] - 1.0).abs() < 0.4, "{weights:?}");
@@ -115,7 +115,7 @@ fn cases_of_a_group_stay_in_one_fold() {
     let mut dice = dice(6);
     let mut cases = drawn(600, 1.0, &mut dice);
     for (at, case) in cases.iter_mut().enumerate() {
-        case.group = (at as u64 * 7) % 200;
+        case.group = (at as u64 * 7) % 203;
     }
     let cases: Vec<&LabelledLogits> = cases.iter().collect();
     let folds = folds(&cases).unwrap();
@@ -123,7 +123,7 @@ fn cases_of_a_group_stay_in_one_fold() {
     for (case, fold) in cases.iter().zip(&folds) {
         assert_eq!(of_group.entry(case.group).or_insert(fold), &fold);
     }
-    assert!((0..FOLDS).all(|fold| folds.iter().filter(|at| **at == fold).count() == 120));
+    assert!((0..FOLDS).all(|fold| folds.iter().filter(|at| **at == fold).count().abs_diff(120) < 6));
 }
 
 #[test]
