@@ -1,0 +1,56 @@
+//! Replays real rows through Picket's own escalation and through its peers' rules, and writes what came out.
+
+mod promise;
+mod report;
+mod rows;
+mod rules;
+mod stats;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::Parser;
+use promise::Effort;
+use rows::DataSet;
+
+/// Evaluates escalation on the rows that train.py wrote
+#[derive(Parser)]
+struct Arguments {
+    /// Folder with the rows
+    rows: PathBuf,
+    /// Few repetitions; fails where a hard promise is broken, and writes nothing
+    #[arg(long)]
+    quick: bool,
+    /// Where RESULTS.md and pictures/ go
+    #[arg(long, default_value = "tests/escalation")]
+    out: PathBuf,
+    /// Date of the run, for RESULTS.md
+    #[arg(long, default_value = "")]
+    date: String,
+}
+
+const SETS: [&str; 4] = ["digits", "mnist", "hydraulic", "gas"];
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let effort = if arguments.quick { Effort { seeds: 4, draws: 125 } } else { Effort { seeds: 20, draws: 500 } };
+    let mut report = report::Report::new(&arguments.date, effort);
+    for name in SETS {
+        let Some(set) = DataSet::load(&arguments.rows.join(format!("{name}.rows")))? else {
+            println!("{name}: skipped, there are no rows of it");
+            report.skipped(name);
+            continue;
+        };
+        let found = promise::run(&set, effort);
+        report.promise(&set, &found);
+    }
+    let (text, broken) = report.finish();
+    println!("{text}");
+    if !arguments.quick {
+        std::fs::write(arguments.out.join("RESULTS.md"), &text)?;
+    }
+    for line in &broken {
+        eprintln!("broken: {line}");
+    }
+    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,137 @@
+//! RESULTS.md.
+
+use std::fmt::Write as _;
+
+use picket_core::escalation::{certificate::lower, fit::Chosen, score::ScoreRule};
+
+use crate::{
+    promise::{ALPHAS, DELTA, Effort, Found, RULES, SIZES},
+    rows::{DataSet, Row, Split},
+    rules,
+};
+
+/// A frequency above δ is put down to chance when it, or a higher one, comes up more often than this.
+const CHANCE: f64 = 1e-4;
+
+pub struct Report {
+    text: String,
+    sets: String,
+    promise: String,
+    /// Hard promises that did not hold.
+    broken: Vec<String>,
+}
+
+impl Report {
+    pub fn new(date: &str, effort: Effort) -> Self {
+        let text = format!(
+            "# Escalation, measured\n\n{date}; `tests/escalation/run`; {} seeds, {} recalibrations each.\n",
+            effort.seeds, effort.draws
+        );
+        Self { text, sets: String::new(), promise: String::new(), broken: Vec::new() }
+    }
+
+    pub fn skipped(&mut self, name: &str) {
+        let _ = writeln!(self.sets, "- **{name}**: skipped, its data was not there.");
+    }
+
+    pub fn promise(&mut self, set: &DataSet, found: &Found) {
+        self.describe(set, found);
+        let out = &mut self.promise;
+        let population = &found.population;
+        let _ = writeln!(
+            out,
+            "\n### {}\n\nPopulation: {} rows in {} groups; the local model is wrong on {:.1} % of requests.\n",
+            set.head.name,
+            population.rows,
+            population.groups.len(),
+            100.0 * population.base()
+        );
+        let header: Vec<String> = ALPHAS.iter().map(|alpha| format!("α {} %", 100.0 * alpha)).collect();
+        let _ = writeln!(out, "| rule | n | {} |\n|---|---|{}", header.join(" | "), "---|".repeat(ALPHAS.len()));
+        for (place, rule) in RULES.iter().enumerate() {
+            for n in SIZES {
+                let cells: Vec<_> = found.cells.iter().filter(|cell| cell.rule == place && cell.n == n).collect();
+                if cells.is_empty() {
+                    continue;
+                }
+                let shown = cells.iter().map(|cell| {
+                    format!("{}; {} of {:.1}", cell.broken.text(), cell.local.percent(), 100.0 * cell.oracle)
+                });
+                let _ = writeln!(out, "| {} | {n} | {} |", rule.name, shown.collect::<Vec<_>>().join(" | "));
+                if place == 0 {
+                    for cell in cells.iter().filter(|cell| lower(cell.broken.hits, cell.broken.trials, CHANCE) > DELTA)
+                    {
+                        self.broken.push(format!(
+                            "{}: certificate of n {n}, alpha {}: {} of {} draws break it",
+                            set.head.name, cell.alpha, cell.broken.hits, cell.broken.trials
+                        ));
+                    }
+                }
+            }
+        }
+        self.unpromised(set, found);
+    }
+
+    /// Rules whose threshold knows nothing of the data.
+    fn unpromised(&mut self, set: &DataSet, found: &Found) {
+        let mut rows = set.of(Split::Certify, 0);
+        rows.extend(set.of(Split::Stream, 0));
+        let weight = crate::rows::Groups::new(rows.iter().map(|row| (row.group, *row))).weighted();
+        let stays: [(&str, fn(&Row) -> bool); 5] = [
+            ("always local", |_| true),
+            ("always upstream", |_| false),
+            ("fixed 0.90 (Groundlight)", |row| rules::fixed(row, 0.9)),
+            ("Sedna Threshold, default 0.5", rules::sedna_threshold),
+            ("Sedna CrossEntropy, default 0.5", rules::sedna_entropy),
+        ];
+        let out = &mut self.promise;
+        let _ = writeln!(out, "\n| no promise | local | local and wrong | right in all |\n|---|---|---|---|");
+        for (name, stay) in stays {
+            let sum = |counts: &dyn Fn(&Row) -> bool| -> f64 {
+                weight.iter().filter(|(row, _)| counts(row)).map(|(_, weight)| weight).fold(0.0, |sum, w| sum + w)
+            };
+            let local = sum(&|row| stay(row));
+            let joint = sum(&|row| stay(row) && row.local_wrong());
+            let right = sum(&|row| if stay(row) { !row.local_wrong() } else { row.upstream_right() });
+            let _ =
+                writeln!(out, "| {name} | {:.1} % | {:.2} % | {:.1} % |", 100.0 * local, 100.0 * joint, 100.0 * right);
+        }
+        let _ = found;
+    }
+
+    fn describe(&mut self, set: &DataSet, found: &Found) {
+        let head = &set.head;
+        let _ = writeln!(
+            self.sets,
+            "- **{}**: {} ({}). Local: {}. Upstream: {}. A group is: {}. {}\n  Score: {}",
+            head.name,
+            head.source,
+            head.licence,
+            head.local,
+            head.upstream,
+            head.group,
+            head.note,
+            in_words(&found.chosen)
+        );
+    }
+
+    pub fn finish(mut self) -> (String, Vec<String>) {
+        let _ = write!(self.text, "\n## Data\n\n{}\n## E1: does the promise hold?\n{}", self.sets, self.promise);
+        (self.text, self.broken)
+    }
+}
+
+/// Which score was chosen, and by what.
+pub fn in_words(chosen: &Chosen) -> String {
+    let name = match &chosen.rule {
+        ScoreRule::Softmax { temperature } => format!("softmax at T {temperature:.2}"),
+        ScoreRule::Logistic { temperature, pnorm, .. } => format!("logistic at T {temperature:.2}, p {pnorm}"),
+    };
+    match chosen.logistic {
+        Some(found) => format!(
+            "{name}; held-out AUGRC {:.4} for the softmax, {:.4} for the logistic, standard error of the difference {:.4}.",
+            chosen.augrc_msp, found.augrc, found.standard_error
+        ),
+        None => format!("{name}; the logistic could not be fitted (no case is wrong in some fold)."),
+    }
+}
