@@ -139,3 +139,7 @@ pub const BREAKER_FAILURES: u32 = 3;
 pub const BREAKER_COOLDOWN: Span = Span::from_millis(500);
 /// Longest wait of a tripped breaker.
 pub const BREAKER_COOLDOWN_MAX: Span = Span::from_millis(30_000);
+/// Requests whose gain and cost the price of an escalation is found by, and as many reference values of the calibration.
+pub const PRICE_SAMPLES: usize = 512;
+/// New ones among them before the price is found anew.
+pub const PRICE_NEWS: usize = 16;

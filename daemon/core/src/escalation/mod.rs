@@ -1,10 +1,16 @@
 //! When the local answer is not enough.
 
 pub mod breaker;
+pub mod budget;
 pub mod calibration;
 pub mod certificate;
 pub mod decide;
 pub mod fit;
+pub mod gain;
 pub mod money;
+pub mod period;
+pub mod price;
+pub mod profile;
 pub mod reason;
+pub mod saved;
 pub mod score;
