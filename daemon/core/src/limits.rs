@@ -143,3 +143,5 @@ pub const BREAKER_COOLDOWN_MAX: Span = Span::from_millis(30_000);
 pub const PRICE_SAMPLES: usize = 512;
 /// New ones among them before the price is found anew.
 pub const PRICE_NEWS: usize = 16;
+/// Last scores that are compared with those of the calibration.
+pub const SCORE_WINDOW: usize = 500;
