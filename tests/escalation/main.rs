@@ -1,5 +1,7 @@
 //! Replays real rows through Picket's own escalation and through its peers' rules, and writes what came out.
 
+mod budgets;
+mod device;
 mod promise;
 mod report;
 mod rows;
@@ -43,6 +45,8 @@ fn main() -> Result<ExitCode> {
         };
         let found = promise::run(&set, effort);
         report.promise(&set, &found);
+        let requests = if arguments.quick { 3_000 } else { 10_000 };
+        report.budgets(&set, &budgets::run(&set, &found.chosen, effort.seeds, requests));
     }
     let (text, broken) = report.finish();
     println!("{text}");

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use picket_core::escalation::{certificate::lower, fit::Chosen, score::ScoreRule};
 
 use crate::{
+    budgets,
     promise::{ALPHAS, DELTA, Effort, Found, RULES, SIZES},
     rows::{DataSet, Row, Split},
     rules,
@@ -17,6 +18,7 @@ pub struct Report {
     text: String,
     sets: String,
     promise: String,
+    budgets: String,
     /// Hard promises that did not hold.
     broken: Vec<String>,
 }
@@ -27,7 +29,7 @@ impl Report {
             "# Escalation, measured\n\n{date}; `tests/escalation/run`; {} seeds, {} recalibrations each.\n",
             effort.seeds, effort.draws
         );
-        Self { text, sets: String::new(), promise: String::new(), broken: Vec::new() }
+        Self { text, sets: String::new(), promise: String::new(), budgets: String::new(), broken: Vec::new() }
     }
 
     pub fn skipped(&mut self, name: &str) {
@@ -99,6 +101,34 @@ impl Report {
         let _ = found;
     }
 
+    pub fn budgets(&mut self, set: &DataSet, found: &budgets::Found) {
+        let out = &mut self.budgets;
+        let _ = writeln!(out, "\n### {}\n", set.head.name);
+        let days = found.days.iter().map(|day| budgets::DAYS[*day].0);
+        let wrong = ["normal, forecast × 0.6", "normal, forecast × 1.6"];
+        let header: Vec<&str> = days.chain(wrong).collect();
+        let _ = writeln!(out, "| policy | {} |\n|---|{}", header.join(" | "), "---|".repeat(header.len()));
+        for (place, (name, _)) in budgets::POLICIES.iter().enumerate() {
+            let right = found.cells.iter().map(|day| &day[0][place]);
+            let wrong = found.cells.first().into_iter().flat_map(|day| day[1..].iter().map(|cells| &cells[place]));
+            let shown = right.chain(wrong).map(|cell| match cell.share.len() {
+                0 => "–".to_owned(),
+                _ => format!("{} / {:.2}", cell.share.text(), cell.gone.mean()),
+            });
+            let _ = writeln!(out, "| {name} | {} |", shown.collect::<Vec<_>>().join(" | "));
+        }
+        let worst = found.cells.iter().flatten().map(|cells| &cells[budgets::PICKET].share).filter(|s| s.len() > 0);
+        let worst = worst.map(crate::stats::Mean::mean).fold(f64::INFINITY, f64::min);
+        let _ = writeln!(
+            out,
+            "\nPicket's least over all days and forecasts: {worst:.3}. Overspent: {} billionths.",
+            found.overspent
+        );
+        if found.overspent > 0 {
+            self.broken.push(format!("{}: {} billionths beyond the budget", set.head.name, found.overspent));
+        }
+    }
+
     fn describe(&mut self, set: &DataSet, found: &Found) {
         let head = &set.head;
         let _ = writeln!(
@@ -116,7 +146,11 @@ impl Report {
     }
 
     pub fn finish(mut self) -> (String, Vec<String>) {
-        let _ = write!(self.text, "\n## Data\n\n{}\n## E1: does the promise hold?\n{}", self.sets, self.promise);
+        let _ = write!(
+            self.text,
+            "\n## Data\n\n{}\n## E1: does the promise hold?\n{}\n## E3: a budget\n{}",
+            self.sets, self.promise, self.budgets
+        );
         (self.text, self.broken)
     }
 }
