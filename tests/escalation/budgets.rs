@@ -182,6 +182,8 @@ pub fn run(set: &DataSet, chosen: &Chosen, seeds: u64, requests: usize) -> Found
     let phase = |name: &str| match (set.phase(name), name) {
         (Some(phase), _) => Some(phase),
         (None, "normal") => Some(0),
+        // Where time is what makes it hard: the last of the phases.
+        (None, "hard") => Some(set.head.phases.len() - 1),
         (None, _) => None,
     };
     let known = |day: &&usize| DAYS[**day].1.iter().all(|name| phase(name).is_some());

@@ -2,11 +2,13 @@
 
 mod budgets;
 mod device;
+mod drift;
 mod promise;
 mod report;
 mod rows;
 mod rules;
 mod stats;
+mod whole;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -47,6 +49,10 @@ fn main() -> Result<ExitCode> {
         report.promise(&set, &found);
         let requests = if arguments.quick { 3_000 } else { 10_000 };
         report.budgets(&set, &budgets::run(&set, &found.chosen, effort.seeds, requests));
+        let quiet = if arguments.quick { 25_000 } else { 100_000 };
+        report.drift(&set, &drift::run(&set, &found.chosen, effort.seeds, quiet));
+        let requests = if arguments.quick { 4_000 } else { 8_000 };
+        report.whole(&set, &whole::run(&set, &found.chosen, effort.seeds, requests));
     }
     let (text, broken) = report.finish();
     println!("{text}");

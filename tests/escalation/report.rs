@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use picket_core::escalation::{certificate::lower, fit::Chosen, score::ScoreRule};
 
 use crate::{
-    budgets,
+    budgets, drift,
     promise::{ALPHAS, DELTA, Effort, Found, RULES, SIZES},
     rows::{DataSet, Row, Split},
-    rules,
+    rules, whole,
 };
 
 /// A frequency above δ is put down to chance when it, or a higher one, comes up more often than this.
@@ -19,6 +19,8 @@ pub struct Report {
     sets: String,
     promise: String,
     budgets: String,
+    drift: String,
+    whole: String,
     /// Hard promises that did not hold.
     broken: Vec<String>,
 }
@@ -29,7 +31,15 @@ impl Report {
             "# Escalation, measured\n\n{date}; `tests/escalation/run`; {} seeds, {} recalibrations each.\n",
             effort.seeds, effort.draws
         );
-        Self { text, sets: String::new(), promise: String::new(), budgets: String::new(), broken: Vec::new() }
+        Self {
+            text,
+            sets: String::new(),
+            promise: String::new(),
+            budgets: String::new(),
+            drift: String::new(),
+            whole: String::new(),
+            broken: Vec::new(),
+        }
     }
 
     pub fn skipped(&mut self, name: &str) {
@@ -126,6 +136,90 @@ impl Report {
         );
         if found.overspent > 0 {
             self.broken.push(format!("{}: {} billionths beyond the budget", set.head.name, found.overspent));
+        }
+    }
+
+    pub fn drift(&mut self, set: &DataSet, found: &drift::Found) {
+        let out = &mut self.drift;
+        let header: Vec<&str> = drift::CHANGES.iter().map(|(name, _)| *name).collect();
+        let _ = writeln!(
+            out,
+            "\n### {}\n\n| who listens | {} |\n|---|{}",
+            set.head.name,
+            header.join(" | "),
+            "---|".repeat(header.len())
+        );
+        for ((name, _), row) in drift::WATCHES.iter().zip(&found.noticed) {
+            let shown = row.iter().map(|noticed| match noticed {
+                None => "–".to_owned(),
+                Some(noticed) => {
+                    let [audit, escalation, score] = noticed.first;
+                    let delay = if noticed.delays.len() == 0 {
+                        "–".to_owned()
+                    } else {
+                        format!("{:.0}", noticed.delays.median())
+                    };
+                    format!(
+                        "{} of {}; {delay}; {audit} / {escalation} / {score}; early {}",
+                        noticed.delays.len(),
+                        noticed.runs,
+                        noticed.early
+                    )
+                }
+            });
+            let _ = writeln!(out, "| {name} | {} |", shown.collect::<Vec<_>>().join(" | "));
+        }
+        let harm = found.noticed.first().into_iter().flatten().map(|noticed| {
+            noticed.as_ref().map_or("–".to_owned(), |noticed| format!("{} %", noticed.harm.percent()))
+        });
+        let _ = writeln!(out, "| *local and wrong while nobody notices* | {} |", harm.collect::<Vec<_>>().join(" | "));
+        let [audit, escalation, score] = found.false_alarms;
+        let _ = writeln!(
+            out,
+            "\nWithout a change, Picket's alarms rang {} times in {} requests ({audit} audit, {escalation} escalation, {score} score): {:.2} in 100,000.",
+            audit + escalation + score,
+            found.quiet,
+            found.false_per_100_000()
+        );
+    }
+
+    pub fn whole(&mut self, set: &DataSet, found: &whole::Found) {
+        let out = &mut self.whole;
+        let _ = writeln!(
+            out,
+            "\n### {}\n\n| policy | {} |\n|---|{}",
+            set.head.name,
+            found.days.join(" | "),
+            "---|".repeat(found.days.len())
+        );
+        for (place, (name, row)) in whole::POLICIES.iter().zip(&found.cells).enumerate() {
+            let shown = row.iter().map(|cell| {
+                let promised = if place < 4 {
+                    "–".to_owned()
+                } else {
+                    format!(
+                        "{:.0} / {} (most {:.2})",
+                        100.0 * cell.certified.mean(),
+                        cell.certified_wrong.percent(),
+                        100.0 * cell.certified_wrong.most()
+                    )
+                };
+                format!("{:.1} / {:.0} / {promised}", 100.0 * cell.right.mean(), 100.0 * cell.asked.mean())
+            });
+            let _ = writeln!(out, "| {name} | {} |", shown.collect::<Vec<_>>().join(" | "));
+        }
+        let alarms = found.alarms.iter().zip(&found.days).map(|(alarms, day)| match alarms.len() {
+            0 => format!("{day}: none"),
+            many => format!("{day}: {many} runs, median after {:.0} requests", alarms.median()),
+        });
+        let _ = writeln!(
+            out,
+            "\nFirst alarm of each day (labels by humans): {}. Calls beyond the budget: {}.",
+            alarms.collect::<Vec<_>>().join("; "),
+            found.overspent
+        );
+        if found.overspent > 0 {
+            self.broken.push(format!("{}: {} calls beyond the budget", set.head.name, found.overspent));
         }
     }
 

@@ -1,0 +1,301 @@
+//! E8: days end to end. Every policy sees the same requests; what counts is how often the system is right, what it asks
+//! upstream, and how many *certified* answers are wrong on each day, also on the day of a change.
+
+use std::collections::VecDeque;
+
+use picket_core::{
+    escalation::{
+        alarms::Alarms,
+        budget::{Budget, Cost, Limits},
+        certificate::{Promise, delta_of_round},
+        fit::Chosen,
+        money::Money,
+        price::{Clock, Pricer},
+        profile::Profile,
+    },
+    time::Moment,
+};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+use crate::{
+    device::{Calibrated, Scored, pool},
+    rows::{DataSet, Groups, Split},
+    rules,
+    stats::Mean,
+};
+
+pub const ALPHA: f64 = 0.02;
+const DELTA: f64 = 0.05;
+/// Of a day's requests, what the budget affords to ask.
+pub const BUDGET: f64 = 0.4;
+const AUDIT_RATE: f64 = 0.02;
+/// While no certificate is in force.
+const SUSPECT_AUDIT_RATE: f64 = 0.1;
+const FRESH_CASES: usize = 500;
+const DAY_US: u64 = 86_400_000_000;
+const CALL: Cost = Cost { money: Money::from_nanos(2_000_000), bytes: 0 };
+/// Requests that one point of the picture stands for.
+pub const WINDOW: usize = 250;
+
+/// What became of one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    pub right: bool,
+    pub asked: bool,
+    pub certified: bool,
+    pub certified_wrong: bool,
+}
+
+fn answered(request: &Scored, local: bool, certified: bool) -> Outcome {
+    Outcome {
+        right: if local { request.local_right } else { request.upstream_right },
+        asked: !local,
+        certified,
+        certified_wrong: certified && !request.local_right,
+    }
+}
+
+pub const POLICIES: [&str; 9] = [
+    "always local",
+    "always upstream",
+    "fixed 0.90",
+    "Sedna CrossEntropy 0.5",
+    "SGR, static",
+    "CRC, static",
+    "certificate, static",
+    "**Picket**, labels by humans",
+    "**Picket**, labels by upstream",
+];
+/// By its number in [`POLICIES`].
+pub const PICKET: usize = 7;
+pub const STATIC: usize = 6;
+
+/// Picket's parts as the daemon puts them together: certificate, price and budget, lottery, alarms, new certificates.
+struct Device {
+    calibrated: Calibrated,
+    in_force: bool,
+    round: u32,
+    alarms: Alarms,
+    budget: Budget,
+    pricer: Pricer,
+    /// Cases that the lottery drew since the alarm.
+    fresh: Vec<Scored>,
+    by_upstream: bool,
+    paid: Vec<u64>,
+    alarms_at: Vec<usize>,
+}
+
+impl Device {
+    fn new(cases: &[Scored], requests: usize, by_upstream: bool) -> Self {
+        let promise = Promise { alpha: ALPHA, delta: delta_of_round(DELTA, 1) };
+        let calibrated = Calibrated::of(cases, promise, by_upstream);
+        let limit = CALL.money.times((requests as f64 * BUDGET) as u64);
+        let limits = Limits { money_per_day: Some(limit), ..Limits::default() };
+        Self {
+            in_force: calibrated.lambda < rules::NEVER,
+            round: 1,
+            alarms: Alarms::new(ALPHA, calibrated.reference.clone()),
+            budget: Budget::new(limits, Moment::ZERO, Some(0)),
+            pricer: Pricer::new(Profile::new(Some(requests as f64)), calibrated.gains.iter().map(|gain| (*gain, CALL))),
+            fresh: Vec::new(),
+            by_upstream,
+            calibrated,
+            paid: Vec::new(),
+            alarms_at: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, at: usize, requests: usize, request: &Scored, dice: &mut StdRng) -> Outcome {
+        let us = at as u64 * DAY_US / requests as u64;
+        let clock = Clock { now: Moment::from_micros(us), unix_s: Some(us / 1_000_000) };
+        self.pricer.rolled(self.budget.roll(clock.now, clock.unix_s));
+        let rate = if self.in_force { AUDIT_RATE } else { SUSPECT_AUDIT_RATE };
+        let audit = dice.random_bool(rate);
+        let sure = self.in_force && request.s >= self.calibrated.lambda;
+        let gain = if sure { 0.0 } else { self.calibrated.gain(request) };
+        self.pricer.saw(clock, &self.budget, gain, CALL);
+        let worth = || {
+            let prices = self.pricer.prices(clock, &self.budget, rate);
+            prices.accepts(gain, CALL) || self.pricer.rich(clock, &self.budget)
+        };
+        let want = audit || !sure && worth();
+        let asked = want && self.pay(at / requests);
+        if self.in_force {
+            self.watch(at, request, sure, asked, audit);
+        } else if audit && asked {
+            self.collect(request);
+        }
+        Outcome { asked, ..answered(request, sure || !asked, sure) }
+    }
+
+    fn pay(&mut self, day: usize) -> bool {
+        let Some(reservation) = self.budget.reserve(CALL) else { return false };
+        let _ = self.budget.settle(reservation, CALL);
+        self.paid.resize(day + 1, 0);
+        self.paid[day] += 1;
+        true
+    }
+
+    fn watch(&mut self, at: usize, request: &Scored, sure: bool, asked: bool, audit: bool) {
+        let wrong = if self.by_upstream { !request.agree } else { !request.local_right };
+        self.alarms.scored(request.s);
+        if asked && audit {
+            self.alarms.audited(sure && wrong);
+        } else if asked {
+            self.alarms.escalated(wrong, self.calibrated.platt.p_wrong(request.s));
+        }
+        if self.alarms.rung().is_some() {
+            self.in_force = false;
+            self.fresh.clear();
+            self.alarms_at.push(at);
+        }
+    }
+
+    fn collect(&mut self, request: &Scored) {
+        self.fresh.push(*request);
+        if self.fresh.len() < FRESH_CASES {
+            return;
+        }
+        self.round += 1;
+        let promise = Promise { alpha: ALPHA, delta: delta_of_round(DELTA, self.round) };
+        self.calibrated = Calibrated::of(&self.fresh, promise, self.by_upstream);
+        self.in_force = self.calibrated.lambda < rules::NEVER;
+        self.alarms.reset(ALPHA, self.calibrated.reference.clone());
+        self.fresh.clear();
+    }
+}
+
+/// The days of a set: what they are called, and what they are drawn from.
+fn days(set: &DataSet) -> Vec<(String, usize, Option<(usize, f64)>)> {
+    let day = |phase: usize| (set.head.phases[phase].clone(), phase, None);
+    match (set.phase("normal"), set.phase("hard"), set.phase("variant")) {
+        (Some(normal), Some(hard), variant) => {
+            let mut days = vec![day(normal), day(normal), day(hard), day(normal)];
+            let mixed = variant.map(|variant| ("half variant".to_owned(), normal, Some((variant, 0.5))));
+            days.extend(mixed.clone());
+            days.extend(mixed);
+            days
+        }
+        _ => [0].into_iter().chain(0..set.head.phases.len()).map(day).collect(),
+    }
+}
+
+#[derive(Default)]
+pub struct Cell {
+    pub right: Mean,
+    pub asked: Mean,
+    pub certified: Mean,
+    pub certified_wrong: Mean,
+}
+
+pub struct Found {
+    pub days: Vec<String>,
+    /// By policy and day.
+    pub cells: Vec<Vec<Cell>>,
+    /// Calls beyond the budget, all days of all seeds.
+    pub overspent: u64,
+    /// Requests from the beginning of a day to its first alarm, by day, for labels by humans.
+    pub alarms: Vec<Mean>,
+    /// By window: certified and wrong, and certified, for the static certificate and for Picket.
+    pub series: Vec<[f64; 4]>,
+}
+
+pub fn run(set: &DataSet, chosen: &Chosen, seeds: u64, requests: usize) -> Found {
+    let days = days(set);
+    let certify = pool(set, chosen, &[Split::Certify], 0);
+    let pools: Vec<Groups<Scored>> =
+        (0..set.head.phases.len()).map(|phase| pool(set, chosen, &[Split::Stream], phase)).collect();
+    let empty = || days.iter().map(|_| Cell::default()).collect();
+    let mut found = Found {
+        days: days.iter().map(|(name, ..)| name.clone()).collect(),
+        cells: POLICIES.iter().map(|_| empty()).collect(),
+        overspent: 0,
+        alarms: days.iter().map(|_| Mean::default()).collect(),
+        series: vec![[0.0; 4]; days.len() * requests / WINDOW],
+    };
+    for seed in 0..seeds {
+        let mut dice = StdRng::seed_from_u64(seed);
+        let cases: Vec<Scored> = (0..1_500).map(|_| certify.draw(&mut dice)).collect();
+        let draw = |at: usize, dice: &mut StdRng| {
+            let (_, phase, mixed) = &days[at / requests];
+            match mixed {
+                Some((other, share)) if dice.random_bool(*share) => pools[*other].draw(dice),
+                _ => pools[*phase].draw(dice),
+            }
+        };
+        let stream: Vec<Scored> = (0..days.len() * requests).map(|at| draw(at, &mut dice)).collect();
+        for place in 0..POLICIES.len() {
+            let outcomes = play(place, &cases, &stream, requests, &mut dice, &mut found);
+            found.count(place, &outcomes, requests, seeds);
+        }
+    }
+    found
+}
+
+/// One policy on the whole stream.
+fn play(
+    place: usize,
+    cases: &[Scored],
+    stream: &[Scored],
+    requests: usize,
+    dice: &mut StdRng,
+    found: &mut Found,
+) -> Vec<Outcome> {
+    let plain: Vec<_> = cases.iter().map(Scored::case).collect();
+    let lambda = match place {
+        4 => rules::sgr(&plain, ALPHA, DELTA),
+        5 => rules::crc(&plain, ALPHA),
+        STATIC => Calibrated::of(cases, Promise { alpha: ALPHA, delta: DELTA }, false).lambda,
+        _ => rules::NEVER,
+    };
+    if place < PICKET {
+        let stays = |request: &Scored| match place {
+            0 => true,
+            1 => false,
+            2 => request.raw >= 0.9,
+            3 => request.sedna,
+            _ => request.s >= lambda,
+        };
+        // What promises nothing certifies nothing.
+        let promises = place >= 4;
+        return stream.iter().map(|request| answered(request, stays(request), promises && stays(request))).collect();
+    }
+    let mut device = Device::new(cases, requests, place > PICKET);
+    let outcomes = stream.iter().enumerate().map(|(at, request)| device.step(at, requests, request, dice)).collect();
+    let limit = (requests as f64 * BUDGET) as u64;
+    found.overspent += device.paid.iter().map(|paid| paid.saturating_sub(limit)).sum::<u64>();
+    if place == PICKET {
+        let mut first: VecDeque<Option<usize>> = vec![None; found.days.len()].into();
+        for at in device.alarms_at {
+            first[at / requests].get_or_insert(at % requests);
+        }
+        for (mean, at) in found.alarms.iter_mut().zip(first) {
+            at.into_iter().for_each(|at| mean.add(at as f64));
+        }
+    }
+    outcomes
+}
+
+impl Found {
+    fn count(&mut self, place: usize, outcomes: &[Outcome], requests: usize, seeds: u64) {
+        for (day, cell) in outcomes.chunks(requests).zip(&mut self.cells[place]) {
+            let share = |counts: fn(&Outcome) -> bool| {
+                day.iter().filter(|outcome| counts(outcome)).count() as f64 / requests as f64
+            };
+            cell.right.add(share(|outcome| outcome.right));
+            cell.asked.add(share(|outcome| outcome.asked));
+            cell.certified.add(share(|outcome| outcome.certified));
+            cell.certified_wrong.add(share(|outcome| outcome.certified_wrong));
+        }
+        let column = match place {
+            STATIC => 0,
+            PICKET => 2,
+            _ => return,
+        };
+        let part = 1.0 / (WINDOW as f64 * seeds as f64);
+        for (window, sums) in outcomes.chunks(WINDOW).zip(&mut self.series) {
+            sums[column] += part * window.iter().filter(|outcome| outcome.certified_wrong).count() as f64;
+            sums[column + 1] += part * window.iter().filter(|outcome| outcome.certified).count() as f64;
+        }
+    }
+}
