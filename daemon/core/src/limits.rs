@@ -145,3 +145,15 @@ pub const PRICE_SAMPLES: usize = 512;
 pub const PRICE_NEWS: usize = 16;
 /// Last scores that are compared with those of the calibration.
 pub const SCORE_WINDOW: usize = 500;
+/// Items that wait for a provider while none can be reached …
+pub const BACKLOG_ITEMS: usize = 16_384;
+/// … their bytes, which the store holds …
+pub const BACKLOG_BYTES: u64 = 64 << 20;
+/// … and audits that wait beside them.
+pub const BACKLOG_AUDITS: usize = 2_048;
+/// Calls that the backlog may save up while live traffic goes first …
+pub const BACKLOG_CREDIT_CALLS: f64 = 16.0;
+/// … and bytes.
+pub const BACKLOG_CREDIT_BYTES: f64 = 4_194_304.0;
+/// Groups of frames whose escalation is remembered, so that it is not repeated; the oldest goes first.
+pub const DUPLICATE_GROUPS: usize = 1_024;

@@ -159,6 +159,7 @@ fn a_restart_forgets_nothing() {
     let saved: SavedAlarms = serde_json::from_str(&written).unwrap();
     let reference = || alarms().scores.reference().clone();
     let mut restarted = Alarms::restore(0.02, reference(), "sha256:1", &saved).unwrap();
+    assert_eq!((restarted.escalation.seen().trials, restarted.scores.len()), (20, 20));
     let rang = feed(&mut restarted, 20..10_000);
     assert!(rang.is_some());
     assert_eq!(feed(&mut steady, 0..10_000), rang);
