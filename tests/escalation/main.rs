@@ -4,6 +4,7 @@ mod budgets;
 mod device;
 mod drift;
 mod promise;
+mod queue;
 mod report;
 mod rows;
 mod rules;
@@ -51,6 +52,7 @@ fn main() -> Result<ExitCode> {
         report.budgets(&set, &budgets::run(&set, &found.chosen, effort.seeds, requests));
         let quiet = if arguments.quick { 25_000 } else { 100_000 };
         report.drift(&set, &drift::run(&set, &found.chosen, effort.seeds, quiet));
+        report.queue(&set, queue::run(&set, &found.chosen, effort.seeds).as_ref());
         let requests = if arguments.quick { 4_000 } else { 8_000 };
         report.whole(&set, &whole::run(&set, &found.chosen, effort.seeds, requests));
     }

@@ -7,6 +7,7 @@ use picket_core::escalation::{certificate::lower, fit::Chosen, score::ScoreRule}
 use crate::{
     budgets, drift,
     promise::{ALPHAS, DELTA, Effort, Found, RULES, SIZES},
+    queue,
     rows::{DataSet, Row, Split},
     rules, whole,
 };
@@ -20,6 +21,7 @@ pub struct Report {
     promise: String,
     budgets: String,
     drift: String,
+    queue: String,
     whole: String,
     /// Hard promises that did not hold.
     broken: Vec<String>,
@@ -37,6 +39,7 @@ impl Report {
             promise: String::new(),
             budgets: String::new(),
             drift: String::new(),
+            queue: String::new(),
             whole: String::new(),
             broken: Vec::new(),
         }
@@ -183,6 +186,22 @@ impl Report {
         );
     }
 
+    pub fn queue(&mut self, set: &DataSet, found: Option<&queue::Found>) {
+        let out = &mut self.queue;
+        let Some(found) = found else {
+            let _ = writeln!(
+                out,
+                "\n### {}\n\nAsking mends nothing here; there is no order to be right about.",
+                set.head.name
+            );
+            return;
+        };
+        let _ = writeln!(out, "\n### {}\n\n| order | 5 % of the bytes | 20 % |\n|---|---|---|", set.head.name);
+        for (name, [few, many]) in queue::ORDERS.iter().zip(&found.share) {
+            let _ = writeln!(out, "| {name} | {} % | {} % |", few.percent(), many.percent());
+        }
+    }
+
     pub fn whole(&mut self, set: &DataSet, found: &whole::Found) {
         let out = &mut self.whole;
         let _ = writeln!(
@@ -240,11 +259,17 @@ impl Report {
     }
 
     pub fn finish(mut self) -> (String, Vec<String>) {
-        let _ = write!(
-            self.text,
-            "\n## Data\n\n{}\n## E1: does the promise hold?\n{}\n## E3: a budget\n{}",
-            self.sets, self.promise, self.budgets
-        );
+        let Self { text, sets, promise, budgets, drift, queue, whole, .. } = &mut self;
+        for (title, body) in [
+            ("Data", sets),
+            ("E1: does the promise hold?", promise),
+            ("E3: a budget", budgets),
+            ("E4: noticing a change", drift),
+            ("E6: what waited for a link", queue),
+            ("E8: days, end to end", whole),
+        ] {
+            let _ = write!(text, "\n## {title}\n{body}");
+        }
         (self.text, self.broken)
     }
 }

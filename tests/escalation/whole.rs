@@ -9,6 +9,7 @@ use picket_core::{
         budget::{Budget, Cost, Limits},
         certificate::{Promise, delta_of_round},
         fit::Chosen,
+        lottery,
         money::Money,
         price::{Clock, Pricer},
         profile::Profile,
@@ -28,9 +29,6 @@ pub const ALPHA: f64 = 0.02;
 const DELTA: f64 = 0.05;
 /// Of a day's requests, what the budget affords to ask.
 pub const BUDGET: f64 = 0.4;
-const AUDIT_RATE: f64 = 0.02;
-/// While no certificate is in force.
-const SUSPECT_AUDIT_RATE: f64 = 0.1;
 const FRESH_CASES: usize = 500;
 const DAY_US: u64 = 86_400_000_000;
 const CALL: Cost = Cost { money: Money::from_nanos(2_000_000), bytes: 0 };
@@ -109,8 +107,13 @@ impl Device {
         let us = at as u64 * DAY_US / requests as u64;
         let clock = Clock { now: Moment::from_micros(us), unix_s: Some(us / 1_000_000) };
         self.pricer.rolled(self.budget.roll(clock.now, clock.unix_s));
-        let rate = if self.in_force { AUDIT_RATE } else { SUSPECT_AUDIT_RATE };
-        let audit = dice.random_bool(rate);
+        let rate = lottery::rate(&lottery::Terms {
+            configured: None,
+            requests_per_day: requests as f64,
+            calls_per_day: Some((requests as f64 * BUDGET).floor()),
+            suspect: !self.in_force,
+        });
+        let audit = lottery::drawn(lottery::ticket(dice.random()), rate);
         let sure = self.in_force && request.s >= self.calibrated.lambda;
         let gain = if sure { 0.0 } else { self.calibrated.gain(request) };
         self.pricer.saw(clock, &self.budget, gain, CALL);
