@@ -15,7 +15,7 @@ use picket_core::{
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
-    device::{Calibrated, Scored, pool},
+    device::{Calibrated, Scored, pool, sample},
     rows::{DataSet, Groups, Split},
     stats::Mean,
 };
@@ -198,7 +198,7 @@ pub fn run(set: &DataSet, chosen: &Chosen, seeds: u64, requests: usize) -> Found
     for seed in 0..seeds {
         let mut dice = StdRng::seed_from_u64(seed);
         let promise = Promise { alpha: 0.02, delta: 0.05 };
-        let calibrated = Calibrated::draw(&calibration, 1_000, promise, &mut dice);
+        let calibrated = Calibrated::of(&sample(&calibration, &mut dice), promise, false);
         for (pools, cells) in pools.iter().zip(&mut cells) {
             let day: Vec<Scored> = (0..requests).map(|at| pools[at * 2 / requests].draw(&mut dice)).collect();
             for (factor, cells) in FORECASTS.iter().zip(cells) {
@@ -236,7 +236,7 @@ fn curve(calibration: &Groups<Scored>, pools: &[[Groups<Scored>; 2]], requests: 
     let Some(normal) = pools.first() else { return Vec::new() };
     let mut dice = StdRng::seed_from_u64(0);
     let promise = Promise { alpha: 0.02, delta: 0.05 };
-    let calibrated = Calibrated::draw(calibration, 1_000, promise, &mut dice);
+    let calibrated = Calibrated::of(&sample(calibration, &mut dice), promise, false);
     let day: Vec<Scored> = (0..requests).map(|_| normal[0].draw(&mut dice)).collect();
     let local = day.iter().filter(|request| request.local_right).count() as f64;
     let mut at = |share: f64| {

@@ -9,7 +9,7 @@ use picket_core::escalation::{
     score::ScoreRule,
     shift::Reference,
 };
-use rand::rngs::StdRng;
+use rand::{rngs::StdRng, seq::SliceRandom as _};
 
 use crate::{
     rows::{DataSet, Groups, Row, Split, case},
@@ -68,7 +68,17 @@ pub fn pool(set: &DataSet, chosen: &Chosen, splits: &[Split], phase: usize) -> G
     Groups::new(rows.map(|row| (row.group, Scored::new(row, &chosen.rule))))
 }
 
-/// A calibration on `n` cases.
+/// What a user would calibrate with: one row of each group, by chance, and no more groups than anybody would label.
+pub fn sample(groups: &Groups<Scored>, dice: &mut StdRng) -> Vec<Scored> {
+    let mut cases = groups.one_of_each(dice);
+    cases.shuffle(dice);
+    cases.truncate(LABELLED);
+    cases
+}
+
+const LABELLED: usize = 1_500;
+
+/// What is known of a model from labelled cases.
 #[derive(Clone)]
 pub struct Calibrated {
     pub cases: Vec<Case>,
@@ -81,6 +91,7 @@ pub struct Calibrated {
 }
 
 impl Calibrated {
+    /// On `n` independent draws, as if there were that many groups.
     pub fn draw(pool: &Groups<Scored>, n: usize, promise: Promise, dice: &mut StdRng) -> Self {
         let drawn: Vec<Scored> = (0..n).map(|_| pool.draw(dice)).collect();
         Self::of(&drawn, promise, false)

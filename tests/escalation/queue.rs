@@ -11,7 +11,7 @@ use picket_core::escalation::{
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
 use crate::{
-    device::{Calibrated, Scored, pool},
+    device::{Calibrated, Scored, pool, sample},
     rows::{DataSet, Split},
     stats::Mean,
 };
@@ -50,7 +50,8 @@ pub fn run(set: &DataSet, chosen: &Chosen, seeds: u64) -> Option<Found> {
     let mut found = Found { share: ORDERS.iter().map(|_| Default::default()).collect() };
     for seed in 0..seeds {
         let mut dice = StdRng::seed_from_u64(seed);
-        let calibrated = Calibrated::draw(&certify, 1_000, Promise { alpha: 0.02, delta: 0.05 }, &mut dice);
+        let promise = Promise { alpha: 0.02, delta: 0.05 };
+        let calibrated = Calibrated::of(&sample(&certify, &mut dice), promise, false);
         // Where everything is certified, nothing waits.
         let doubtful: Vec<Scored> =
             stream.weighted().into_iter().map(|(scored, _)| scored).filter(|r| r.s < calibrated.lambda).collect();

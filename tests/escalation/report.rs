@@ -233,7 +233,15 @@ impl Report {
         });
         let _ = writeln!(
             out,
-            "\nFirst alarm of each day (labels by humans): {}. Calls beyond the budget: {}.",
+            "\nPromised: at most {} % of requests, from {} cases. Days on which more was certified and wrong: static {} of {}, \
+             Picket {} (labels by humans), {} (by upstream). First alarm of each day (labels by humans): {}. Calls beyond the \
+             budget: {}.",
+            100.0 * found.alpha,
+            found.cases,
+            found.broken[0].hits,
+            found.broken[0].trials,
+            found.broken[1].hits,
+            found.broken[2].hits,
             alarms.collect::<Vec<_>>().join("; "),
             found.overspent
         );

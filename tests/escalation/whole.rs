@@ -7,7 +7,7 @@ use picket_core::{
     escalation::{
         alarms::Alarms,
         budget::{Budget, Cost, Limits},
-        certificate::{Promise, delta_of_round},
+        certificate::{Promise, cases_needed, delta_of_round},
         fit::Chosen,
         lottery,
         money::Money,
@@ -19,13 +19,14 @@ use picket_core::{
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
-    device::{Calibrated, Scored, pool},
+    device::{Calibrated, Scored, pool, sample},
     rows::{DataSet, Groups, Split},
     rules,
-    stats::Mean,
+    stats::{Frequency, Mean},
 };
 
-pub const ALPHA: f64 = 0.02;
+/// The first of these that the cases of a set can certify is what is promised.
+const ALPHAS: [f64; 3] = [0.02, 0.05, 0.1];
 const DELTA: f64 = 0.05;
 /// Of a day's requests, what the budget affords to ask.
 pub const BUDGET: f64 = 0.4;
@@ -70,6 +71,7 @@ pub const STATIC: usize = 6;
 
 /// Picket's parts as the daemon puts them together: certificate, price and budget, lottery, alarms, new certificates.
 struct Device {
+    alpha: f64,
     calibrated: Calibrated,
     in_force: bool,
     round: u32,
@@ -84,15 +86,16 @@ struct Device {
 }
 
 impl Device {
-    fn new(cases: &[Scored], requests: usize, by_upstream: bool) -> Self {
-        let promise = Promise { alpha: ALPHA, delta: delta_of_round(DELTA, 1) };
+    fn new(alpha: f64, cases: &[Scored], requests: usize, by_upstream: bool) -> Self {
+        let promise = Promise { alpha, delta: delta_of_round(DELTA, 1) };
         let calibrated = Calibrated::of(cases, promise, by_upstream);
         let limit = CALL.money.times((requests as f64 * BUDGET) as u64);
         let limits = Limits { money_per_day: Some(limit), ..Limits::default() };
         Self {
+            alpha,
             in_force: calibrated.lambda < rules::NEVER,
             round: 1,
-            alarms: Alarms::new(ALPHA, calibrated.reference.clone()),
+            alarms: Alarms::new(alpha, calibrated.reference.clone()),
             budget: Budget::new(limits, Moment::ZERO, Some(0)),
             pricer: Pricer::new(Profile::new(Some(requests as f64)), calibrated.gains.iter().map(|gain| (*gain, CALL))),
             fresh: Vec::new(),
@@ -160,10 +163,10 @@ impl Device {
             return;
         }
         self.round += 1;
-        let promise = Promise { alpha: ALPHA, delta: delta_of_round(DELTA, self.round) };
+        let promise = Promise { alpha: self.alpha, delta: delta_of_round(DELTA, self.round) };
         self.calibrated = Calibrated::of(&self.fresh, promise, self.by_upstream);
         self.in_force = self.calibrated.lambda < rules::NEVER;
-        self.alarms.reset(ALPHA, self.calibrated.reference.clone());
+        self.alarms.reset(self.alpha, self.calibrated.reference.clone());
         self.fresh.clear();
     }
 }
@@ -192,6 +195,13 @@ pub struct Cell {
 }
 
 pub struct Found {
+    /// What is promised.
+    pub alpha: f64,
+    /// Cases that the first certificate is made of.
+    pub cases: usize,
+    /// Days of all seeds on which more than that was certified and wrong: static certificate, Picket with labels by humans,
+    /// by upstream.
+    pub broken: [Frequency; 3],
     pub days: Vec<String>,
     /// By policy and day.
     pub cells: Vec<Vec<Cell>>,
@@ -208,8 +218,13 @@ pub fn run(set: &DataSet, chosen: &Chosen, seeds: u64, requests: usize) -> Found
     let certify = pool(set, chosen, &[Split::Certify], 0);
     let pools: Vec<Groups<Scored>> =
         (0..set.head.phases.len()).map(|phase| pool(set, chosen, &[Split::Stream], phase)).collect();
+    let count = sample(&certify, &mut StdRng::seed_from_u64(0)).len();
+    let enough = |alpha: &f64| cases_needed(Promise { alpha: *alpha, delta: delta_of_round(DELTA, 1) }) <= count as u64;
     let empty = || days.iter().map(|_| Cell::default()).collect();
     let mut found = Found {
+        alpha: ALPHAS.into_iter().find(enough).unwrap_or(0.2),
+        cases: count,
+        broken: Default::default(),
         days: days.iter().map(|(name, ..)| name.clone()).collect(),
         cells: POLICIES.iter().map(|_| empty()).collect(),
         overspent: 0,
@@ -218,7 +233,7 @@ pub fn run(set: &DataSet, chosen: &Chosen, seeds: u64, requests: usize) -> Found
     };
     for seed in 0..seeds {
         let mut dice = StdRng::seed_from_u64(seed);
-        let cases: Vec<Scored> = (0..1_500).map(|_| certify.draw(&mut dice)).collect();
+        let cases = sample(&certify, &mut dice);
         let draw = |at: usize, dice: &mut StdRng| {
             let (_, phase, mixed) = &days[at / requests];
             match mixed {
@@ -244,11 +259,12 @@ fn play(
     dice: &mut StdRng,
     found: &mut Found,
 ) -> Vec<Outcome> {
+    let alpha = found.alpha;
     let plain: Vec<_> = cases.iter().map(Scored::case).collect();
     let lambda = match place {
-        4 => rules::sgr(&plain, ALPHA, DELTA),
-        5 => rules::crc(&plain, ALPHA),
-        STATIC => Calibrated::of(cases, Promise { alpha: ALPHA, delta: DELTA }, false).lambda,
+        4 => rules::sgr(&plain, alpha, DELTA),
+        5 => rules::crc(&plain, alpha),
+        STATIC => Calibrated::of(cases, Promise { alpha, delta: DELTA }, false).lambda,
         _ => rules::NEVER,
     };
     if place < PICKET {
@@ -263,7 +279,7 @@ fn play(
         let promises = place >= 4;
         return stream.iter().map(|request| answered(request, stays(request), promises && stays(request))).collect();
     }
-    let mut device = Device::new(cases, requests, place > PICKET);
+    let mut device = Device::new(alpha, cases, requests, place > PICKET);
     let outcomes = stream.iter().enumerate().map(|(at, request)| device.step(at, requests, request, dice)).collect();
     let limit = (requests as f64 * BUDGET) as u64;
     found.overspent += device.paid.iter().map(|paid| paid.saturating_sub(limit)).sum::<u64>();
@@ -288,7 +304,11 @@ impl Found {
             cell.right.add(share(|outcome| outcome.right));
             cell.asked.add(share(|outcome| outcome.asked));
             cell.certified.add(share(|outcome| outcome.certified));
-            cell.certified_wrong.add(share(|outcome| outcome.certified_wrong));
+            let wrong = share(|outcome| outcome.certified_wrong);
+            cell.certified_wrong.add(wrong);
+            if place >= STATIC {
+                self.broken[place - STATIC].count(wrong > self.alpha);
+            }
         }
         let column = match place {
             STATIC => 0,
