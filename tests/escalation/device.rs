@@ -81,7 +81,6 @@ const LABELLED: usize = 1_500;
 /// What is known of a model from labelled cases.
 #[derive(Clone)]
 pub struct Calibrated {
-    pub cases: Vec<Case>,
     pub lambda: f32,
     pub platt: Platt,
     pub reference: Reference,
@@ -112,7 +111,6 @@ impl Calibrated {
             reference: Reference::of(cases.iter().map(|case| case.s)),
             accuracy,
             gains: Vec::new(),
-            cases,
         };
         calibrated.gains = drawn.iter().map(|scored| calibrated.gain(scored)).collect();
         calibrated

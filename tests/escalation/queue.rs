@@ -52,10 +52,10 @@ pub fn run(set: &DataSet, chosen: &Chosen, seeds: u64) -> Option<Found> {
         let mut dice = StdRng::seed_from_u64(seed);
         let promise = Promise { alpha: 0.02, delta: 0.05 };
         let calibrated = Calibrated::of(&sample(&certify, &mut dice), promise, false);
-        // Where everything is certified, nothing waits.
+        // Where everything is certified nothing waits, and where upstream is worse nothing should be asked.
         let doubtful: Vec<Scored> =
             stream.weighted().into_iter().map(|(scored, _)| scored).filter(|r| r.s < calibrated.lambda).collect();
-        if doubtful.len() < 50 {
+        if doubtful.len() < 50 || doubtful.iter().map(Scored::mends).sum::<f64>() <= 0.0 {
             return None;
         }
         let mut arrivals: Vec<f64> = (0..ITEMS).map(|_| dice.random_range(0.0..HOURS * 3_600.0)).collect();

@@ -338,11 +338,13 @@ SETS = {"digits": digits, "mnist": mnist, "hydraulic": hydraulic, "gas": gas}
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("sets", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all, where none is given")
     arguments = parser.parse_args()
+    if unknown := set(arguments.sets) - set(SETS):
+        parser.error(f"no such set: {', '.join(sorted(unknown))}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with threadpool_limits(1):  # more threads may sum in another order: other rows
-        for name in arguments.sets:
+        for name in arguments.sets or SETS:
             try:
                 SETS[name]().write(arguments.folder)
             except Absent as missing:
