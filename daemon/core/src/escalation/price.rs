@@ -22,7 +22,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    budget::{Budget, Cost, DAY, Left, Limits, Rolled},
+    budget::{Budget, Cost, DAY, HOUR, Left, Limits, Rolled},
     money::Money,
     period::{Position, Turn},
     profile::Profile,
@@ -34,7 +34,7 @@ const KAPPA: f64 = 0.1;
 /// Below this part of a period, what was seen says nothing about the rest.
 const SEEN_MIN: f64 = 1e-3;
 /// Part of the traffic clock that runs evenly, whatever was learned: there is traffic at night, too.
-const EVEN: f64 = 0.1;
+const EVEN: f64 = 0.05;
 /// The budget is not what binds when more is left of it than this times the straight line to the period's end.
 const RICH: f64 = 1.15;
 
@@ -112,13 +112,24 @@ impl Curve {
         Self { steps, mean: if count > 0.0 { sum / count } else { 0.0 } }
     }
 
-    /// The price at which a share `rho` of all costs is bought. Where many samples have this same price, `tight` says whether
-    /// all of them are refused or bought.
-    fn price(&self, rho: f64, tight: bool) -> f64 {
+    /// The price that makes this stock last for so many requests.
+    fn price(&self, stock: Stock, to_come: f64, audit_rate: f64) -> f64 {
+        if stock.left <= 0.0 {
+            return f64::INFINITY;
+        }
+        if self.mean <= 0.0 {
+            return 0.0;
+        }
+        let rho = stock.left / (self.mean * to_come) - audit_rate;
+        // Nothing but the audits fits any more.
+        if rho <= 0.0 {
+            return f64::INFINITY;
+        }
         let whole = self.steps.last().map_or(0.0, |(_, sum)| *sum);
-        let bought = self.steps.partition_point(|(_, sum)| *sum <= rho * whole);
+        let bought = self.steps.partition_point(|(_, sum)| *sum <= rho.min(1.0) * whole);
         let Some((ratio, _)) = self.steps.get(bought) else { return 0.0 };
-        let price = if tight { ratio.next_up() } else { *ratio };
+        // Where many samples have this same price, they are bought while the budget is behind its plan.
+        let price = if stock.left < stock.plan { ratio.next_up() } else { *ratio };
         price.max(0.0)
     }
 }
@@ -185,9 +196,8 @@ pub struct Pricer {
 impl Pricer {
     /// `references`: gain and cost of calibration cases, as if each had been a request; the first 512 count.
     pub fn new(profile: Profile, references: impl IntoIterator<Item = (f64, Cost)>) -> Self {
-        let references = references.into_iter().map(|(gain, cost)| Sample::new(gain, cost));
         let mut pricer = Self {
-            references: references.take(limits::PRICE_SAMPLES).collect(),
+            references: Vec::new(),
             recent: VecDeque::new(),
             curves: Default::default(),
             news: 0,
@@ -195,10 +205,18 @@ impl Pricer {
             hour: Watch::default(),
             profile,
         };
-        pricer.rebuild();
+        pricer.refer(references);
         pricer
     }
 
+    /// Other calibrations are in force. What was seen of the requests stays.
+    pub fn refer(&mut self, references: impl IntoIterator<Item = (f64, Cost)>) {
+        let references = references.into_iter().map(|(gain, cost)| Sample::new(gain, cost));
+        self.references = references.take(limits::PRICE_SAMPLES).collect();
+        self.rebuild();
+    }
+
+    /// To be saved now and then. All else that is known here is found anew soon after a restart.
     pub const fn profile(&self) -> &Profile {
         &self.profile
     }
@@ -234,24 +252,15 @@ impl Pricer {
     /// `audit_rate`: share of the requests that the lottery draws; their costs are set aside.
     pub fn prices(&self, clock: Clock, budget: &Budget, audit_rate: f64) -> Prices {
         let [day, hour] = self.both(clock, budget);
-        let to_come = [self.day.to_come(day), self.day.to_come(day), self.hour.to_come(hour)];
-        let stocks = stocks(budget, day.tau, hour.tau);
-        let [money, bytes, calls] = std::array::from_fn(|at| {
-            let Some(stock) = stocks[at] else { return 0.0 };
-            if stock.left <= 0.0 {
-                return f64::INFINITY;
-            }
-            let Curve { mean, .. } = self.curves[at];
-            if mean <= 0.0 {
-                return 0.0;
-            }
-            let rho = stock.left / (mean * to_come[at]) - audit_rate.clamp(0.0, 1.0);
-            // Nothing but the audits fits any more.
-            if rho <= 0.0 {
-                return f64::INFINITY;
-            }
-            self.curves[at].price(rho.min(1.0), stock.left < stock.plan)
-        });
+        let [money, bytes, calls] = stocks(budget, day.tau, hour.tau);
+        let (in_day, in_hour) = (self.day.to_come(day), self.hour.to_come(hour));
+        let [of_money, of_bytes, of_calls] = &self.curves;
+        let price = |curve: &Curve, stock: Option<Stock>, to_come: f64| {
+            stock.map_or(0.0, |stock| curve.price(stock, to_come, audit_rate.clamp(0.0, 1.0)))
+        };
+        let money = price(of_money, money, in_day);
+        let bytes = price(of_bytes, bytes, in_day);
+        let calls = price(of_calls, calls, in_hour);
         Prices { money, bytes, calls }
     }
 
@@ -267,6 +276,17 @@ impl Pricer {
         let [day, _] = self.both(clock, budget);
         let days = share(budget.day(clock.now).whole.as_micros() as f64, DAY.as_micros() as f64).max(SEEN_MIN);
         self.day.whole(day) / days
+    }
+
+    /// Calls that the whole budget of a day pays for at their mean cost; `None`: as many as one likes.
+    pub fn calls_per_day(&self, budget: &Budget) -> Option<f64> {
+        let whole = stocks(budget, 0.0, 0.0).map(|stock| stock.map(|stock| stock.plan));
+        let periods = [1.0, 1.0, share(HOUR.as_micros() as f64, DAY.as_micros() as f64).recip()];
+        let paid = whole.into_iter().zip(&self.curves).zip(periods).filter_map(|((limit, curve), periods)| {
+            // What costs nothing is not used up; without a single sample nothing is known of any cost.
+            (curve.mean > 0.0).then_some(limit? * periods / curve.mean)
+        });
+        paid.reduce(f64::min)
     }
 
     fn both(&self, clock: Clock, budget: &Budget) -> [Traffic; 2] {

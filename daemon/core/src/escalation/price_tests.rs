@@ -217,3 +217,52 @@ fn odd_inputs_have_prices_too() {
         }
     }
 }
+
+#[test]
+fn the_lottery_hears_what_a_day_pays_for() {
+    let limits = Limits { calls_per_hour: Some(10), ..money(100_000) };
+    let budget = Budget::new(limits, clock(0).now, None);
+    let known = |cost| Pricer::new(Profile::new(None), [(0.5, cost)]).calls_per_day(&budget);
+    assert!((known(cost(1_000, 7)).unwrap() - 100.0).abs() < 1e-6, "the money");
+    assert!((known(cost(100, 7)).unwrap() - 240.0).abs() < 1e-6, "ten in each hour");
+    let free = Budget::new(Limits::default(), clock(0).now, None);
+    assert_eq!(Pricer::new(Profile::new(None), [(0.5, cost(1, 1))]).calls_per_day(&free), None);
+}
+
+/// Two weeks of shifts from eight to sixteen, a budget for one request in ten, a restart every noon that forgets what was seen
+/// that day.
+#[test]
+fn a_budget_lasts_over_the_shift_and_over_restarts() {
+    const MAY: u64 = 20_000 * 86_400;
+    let seed = 53;
+    println!("seed {seed}");
+    let mut dice = StdRng::seed_from_u64(seed);
+    let clock = |second: u64| Clock { unix_s: Some(MAY + second), ..clock(second) };
+    let mut pricer = Pricer::new(Profile::new(Some(2_880.0)), []);
+    let mut budget = Budget::new(money(1_000 * 288), clock(0).now, Some(MAY));
+    let mut bought = [0_u64; 8];
+    for second in (0..14 * 86_400_u64).step_by(10) {
+        let hour = second / 3_600 % 24;
+        if second % 86_400 == 12 * 3_600 {
+            pricer = Pricer::new(Profile::restore(&pricer.profile().save()).unwrap(), []);
+        }
+        if !(8..16).contains(&hour) {
+            continue;
+        }
+        let now = clock(second);
+        pricer.rolled(budget.roll(now.now, now.unix_s));
+        let gain = gain(&mut dice, 4.0);
+        pricer.saw(now, &budget, gain, cost(1_000, 0));
+        if pricer.prices(now, &budget, 0.0).accepts(gain, cost(1_000, 0))
+            && let Some(call) = budget.reserve(cost(1_000, 0))
+        {
+            assert_eq!(budget.settle(call, cost(1_000, 0)), None);
+            // The second week: by then the first one has been learned.
+            bought[(hour - 8) as usize] += u64::from(second > 7 * 86_400);
+        }
+    }
+    let all: u64 = bought.iter().sum();
+    println!("bought in each hour of the second week: {bought:?}");
+    assert!(all * 100 >= 95 * 7 * 288, "{all} of {}", 7 * 288);
+    assert!(bought.iter().all(|hour| (all / 16..all / 4).contains(hour)), "{bought:?}");
+}

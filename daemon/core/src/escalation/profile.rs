@@ -135,9 +135,9 @@ impl Profile {
             if self.week.is_empty() {
                 self.week = vec![None; HOURS];
             }
-            let mean = self.mean;
+            // The first week is believed as it is: a night that was taken for a mean hour would take weeks to become one.
             if let Some(known) = self.week.get_mut(place(hour)) {
-                *known = smooth(known.or(mean), WEEK_WEIGHT);
+                *known = smooth(*known, WEEK_WEIGHT);
             }
         }
         self.mean = smooth(self.mean, HOUR_WEIGHT);

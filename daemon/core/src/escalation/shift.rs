@@ -6,7 +6,7 @@
 //!
 //! When nothing has changed, PSI / (1/w + 1/n) is about χ² distributed with bins - 1 degrees of freedom, w = 500 scores in the
 //! window, n in the calibration (both vary). A fixed limit of 0.12 would therefore ring for every third small calibration; so
-//! the limit is the larger of 0.12 and [`CHI`] × (1/w + 1/n). `alarms_tests.rs` measures how often that rings falsely.
+//! the limit is the larger of 0.12 and 40 × (1/w + 1/n). `alarms_tests.rs` measures how often that rings falsely.
 //!
 //! Many classifiers are absolutely sure of much: scores that are all 1.0 lie in one bin, whatever share of them that is. So the
 //! bins are made of the cases, and not of nine deciles, which cannot say how many cases lie *on* one of them.
