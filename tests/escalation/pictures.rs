@@ -22,6 +22,7 @@ struct Picture<'a> {
     points: Option<Line<'a>>,
     /// A horizontal line that is promised.
     level: Option<f64>,
+    legend: SeriesLabelPosition,
 }
 
 impl Picture<'_> {
@@ -45,11 +46,13 @@ impl Picture<'_> {
             .y_label_area_size(52)
             .build_cartesian_2d(0.0..most(|(x, _)| x), bottom..top + (top - bottom) * 0.05)?;
         chart.configure_mesh().x_desc(self.x).y_desc(self.y).light_line_style(WHITE).draw()?;
-        for ((name, line), colour) in self.lines.iter().zip(COLOURS) {
+        for (place, ((name, line), colour)) in self.lines.iter().zip(COLOURS).enumerate() {
+            // The first may lie under another that is as good.
+            let style = colour.stroke_width(if place == 0 { 4 } else { 2 });
             chart
-                .draw_series(LineSeries::new(line.iter().copied(), colour.stroke_width(2)))?
+                .draw_series(LineSeries::new(line.iter().copied(), style))?
                 .label(*name)
-                .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], colour.stroke_width(2)));
+                .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], style));
         }
         if let Some((name, points)) = &self.points {
             let circle = |at: &(f64, f64)| Circle::new(*at, 4, COLOURS[0].filled());
@@ -62,11 +65,7 @@ impl Picture<'_> {
             let end = most(|(x, _)| x);
             chart.draw_series(LineSeries::new([(0.0, level), (end, level)], BLACK.mix(0.5).stroke_width(1)))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .draw()?;
+        chart.configure_series_labels().position(self.legend.clone()).background_style(WHITE.mix(0.8)).draw()?;
         root.present()?;
         Ok(())
     }
@@ -93,6 +92,7 @@ pub fn risk(folder: &Path, name: &str, found: &promise::Found) -> Result<()> {
         lines: vec![("true risk, surest first", thinned(curve))],
         points: Some((&label, points)),
         level: None,
+        legend: SeriesLabelPosition::UpperLeft,
     }
     .draw(&folder.join(format!("risk-{name}.svg")))
 }
@@ -107,6 +107,7 @@ pub fn money(folder: &Path, name: &str, found: &budgets::Found) -> Result<()> {
         lines: budgets::CURVES.iter().enumerate().map(|(place, name)| (*name, line(place))).collect(),
         points: None,
         level: None,
+        legend: SeriesLabelPosition::LowerRight,
     }
     .draw(&folder.join(format!("money-{name}.svg")))
 }
@@ -129,6 +130,7 @@ pub fn days(folder: &Path, name: &str, found: &whole::Found) -> Result<()> {
         lines: vec![("certificate, static", line(0)), ("Picket", line(2))],
         points: None,
         level: Some(100.0 * found.alpha),
+        legend: SeriesLabelPosition::UpperLeft,
     }
     .draw(&folder.join(format!("days-{name}.svg")))
 }

@@ -7,7 +7,7 @@ use picket_core::escalation::certificate::lower;
 use crate::{
     Measured, budgets, drift,
     promise::{DELTA, Effort},
-    queue, tables,
+    queue, tables, whole,
 };
 
 /// A frequency above δ is put down to chance when it, or a higher one, comes up more often than this.
@@ -16,7 +16,7 @@ const CHANCE: f64 = 1e-4;
 /// Hard promises that did not hold, one line each.
 pub fn broken(all: &[Measured]) -> Vec<String> {
     let mut broken = Vec::new();
-    for Measured { set, promise, budgets, whole, .. } in all {
+    for Measured { set, promise, budgets, whole: days, .. } in all {
         let name = &set.head.name;
         let certificates = promise.cells.iter().filter(|cell| cell.rule == 0);
         for cell in certificates.filter(|cell| lower(cell.broken.hits, cell.broken.trials, CHANCE) > DELTA) {
@@ -28,8 +28,8 @@ pub fn broken(all: &[Measured]) -> Vec<String> {
         if budgets.overspent > 0 {
             broken.push(format!("{name}: {} billionths beyond the budget", budgets.overspent));
         }
-        if whole.overspent > 0 {
-            broken.push(format!("{name}: {} calls beyond the budget", whole.overspent));
+        if days.overspent > 0 {
+            broken.push(format!("{name}: {} calls beyond the budget", days.overspent));
         }
     }
     broken
@@ -99,8 +99,9 @@ const E3: &str = "
 ## E3: a budget
 
 A budget for a tenth of the day's requests. Each cell: errors mended, as a share of what the best tenth by the same score mends,
-known in advance; then the part of the day at which the money was gone. Above 1 is chance: the score is not perfect. The
-clairvoyant knows each answer. `–`: less than half a percent of the requests could be mended.
+known in advance; then the part of the day at which the money was gone. Above 1: the score is not perfect, and less so the less the
+day is like the calibration. The clairvoyant knows each answer. `–`: less than half a percent of the requests could be mended.
+Hard for the gas sensors is batch 9, more than a year after the calibration.
 ";
 
 const E4: &str = "
@@ -122,11 +123,11 @@ the most per byte.
 const E8: &str = "
 ## E8: days, end to end
 
-A budget for 40 % of a day's requests (Picket only; all others ask as often as they like). The first certificate is made of one row
+A budget for 40 % of a day's requests for Picket and where the table says so; all others ask as often as they like. The first certificate is made of one row
 of each group of the certify split, at most 1,500, with the delta of its round; after an alarm, of 500 fresh lottery cases. Each
 cell: right answers of the whole, % / asked upstream, % / certified, % / certified *and wrong*, % (and the most of any seed). *Labels
 by upstream*: nobody knows the truth; what differs from upstream counts as wrong, in alarms and certificates; the wrong ones in the
-table are truly wrong ones.
+table are truly wrong ones. The stream's groups are never those of the certificate, so alarms on normal days are not all false.
 ";
 
 const PICTURES: &str = "
@@ -139,17 +140,23 @@ fn targets(out: &mut String, all: &[Measured]) {
     let _ = write!(out, "\n## Targets\n\n| target | {} |\n|---|", names(all, |one| one.set.head.name.clone()));
     let _ = writeln!(out, "{}", "---|".repeat(all.len()));
     type Line = (&'static str, fn(&Measured) -> String);
-    let lines: [Line; 9] = [
+    let lines: [Line; 12] = [
         ("E1: broken in at most 5 % of the recalibrations (most of all n and alpha)", kept),
         ("E1: local share at 1 %, n = 1000, at least 80 % of the largest possible", share),
         ("E3: at least 0.95 of the best, forecasts wrong by 0.6 and 1.6 (least)", efficiency),
+        ("E3: mended by random requests, on the day where that does best against Picket's price", against_random),
         ("E3, E8: nothing overspent", |one| verdict(one.budgets.overspent + one.whole.overspent == 0, "0".into())),
-        ("E4: 30 % new variant noticed within 2,000 requests", variant),
+        ("E4: 30 % new variant noticed within 2,000 requests", |one| noticed(one, 0)),
+        ("E4: class 4 relabelled, noticed within 2,000 requests", |one| noticed(one, 3)),
         ("E4: at most one false alarm in 100,000 requests", |one| {
             let rate = one.drift.false_per_100_000();
             verdict(rate <= 1.0, format!("{rate:.2}"))
         }),
-        ("E8: certified and wrong within the promise on every day, mean of the seeds (most)", certified),
+        (
+            "E8: certified and wrong within the promise on every day, mean of the seeds (most); single days above it",
+            |one| certified(one, whole::PICKET),
+        ),
+        ("E8: the same, labels by upstream", |one| certified(one, whole::PICKET + 1)),
         ("E6: at least 55 % of what could be recovered (20 % of the bytes)", recovered),
         ("decision: 99th percentile at most 50 µs", |one| {
             verdict(one.latency.p99 <= 50.0, format!("{:.2} µs (median {:.2})", one.latency.p99, one.latency.median))
@@ -192,21 +199,39 @@ fn efficiency(one: &Measured) -> String {
     if least.is_finite() { verdict(least >= 0.95, format!("{least:.3}")) } else { "– (nothing to mend)".into() }
 }
 
-fn variant(one: &Measured) -> String {
-    let Some(Some(noticed)) = one.drift.noticed.first().and_then(|row| row.first()) else {
-        return "– (no variant)".into();
+/// Not a target: where a stale score does worse than none.
+fn against_random(one: &Measured) -> String {
+    let days = one.budgets.days.iter().zip(&one.budgets.cells);
+    let ratio = |(day, cells): (&usize, &Vec<Vec<budgets::Cell>>)| {
+        let [random, picket] = [0, budgets::PICKET].map(|place| cells[0][place].share.mean());
+        (random / picket, budgets::DAYS[*day].0)
     };
-    let harmful = noticed.harm.mean() > drift::PROMISE.alpha;
+    let all = days.filter(|(_, cells)| cells[0][budgets::PICKET].share.len() > 0).map(ratio);
+    let most = all.max_by(|a, b| a.0.total_cmp(&b.0));
+    most.map_or("–".into(), |(ratio, day)| {
+        let verdict = if ratio > 1.0 { ", **worse than random**" } else { "" };
+        format!("{ratio:.2} of Picket's ({day}){verdict}")
+    })
+}
+
+fn noticed(one: &Measured, change: usize) -> String {
+    let found = one.drift.noticed.first().and_then(|row| row.get(change));
+    let Some(Some(noticed)) = found else { return "– (has none)".into() };
     let median = noticed.delays.median();
-    let shown = format!("{} of {} runs, median {median:.0}", noticed.delays.len(), noticed.runs);
-    let shown = if harmful { shown } else { format!("{shown}; the promise holds under it") };
+    let mut shown = format!("{} of {} runs, median {median:.0}", noticed.delays.len(), noticed.runs);
+    if noticed.harm.mean() <= drift::PROMISE.alpha {
+        shown.push_str(", though the promise holds under it");
+    }
     verdict(noticed.delays.len() as u64 == noticed.runs && median <= 2_000.0, shown)
 }
 
-fn certified(one: &Measured) -> String {
-    let days = one.whole.cells[crate::whole::PICKET].iter().map(|cell| cell.certified_wrong.mean());
+fn certified(one: &Measured, place: usize) -> String {
+    let days = one.whole.cells[place].iter().map(|cell| cell.certified_wrong.mean());
     let most = days.fold(0.0, f64::max);
-    verdict(most <= one.whole.alpha, format!("{:.2} % of {} %", 100.0 * most, 100.0 * one.whole.alpha))
+    let above = one.whole.broken[place - whole::STATIC];
+    let shown =
+        format!("{:.2} % of {} %; {} of {} days", 100.0 * most, 100.0 * one.whole.alpha, above.hits, above.trials);
+    verdict(most <= one.whole.alpha, shown)
 }
 
 fn recovered(one: &Measured) -> String {

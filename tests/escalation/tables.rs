@@ -40,7 +40,8 @@ pub fn in_words(chosen: &Chosen) -> String {
             "{name}; held-out AUGRC {:.4} for the softmax, {:.4} for the logistic, standard error of the difference {:.4}.",
             chosen.augrc_msp, found.augrc, found.standard_error
         ),
-        None => format!("{name}; the logistic could not be fitted (no case is wrong in some fold)."),
+        None if chosen.augrc.is_nan() => format!("{name}; there are too few groups to try another."),
+        None => format!("{name}; the logistic could not be fitted, because no case is wrong in some fold."),
     }
 }
 
@@ -77,7 +78,8 @@ fn unpromised(out: &mut String, set: &DataSet) {
     let mut rows = set.of(Split::Certify, 0);
     rows.extend(set.of(Split::Stream, 0));
     let weight = Groups::new(rows.iter().map(|row| (row.group, *row))).weighted();
-    let stays: [(&str, fn(&Row) -> bool); 5] = [
+    type Stays = fn(&Row) -> bool;
+    let stays: [(&str, Stays); 5] = [
         ("always local", |_| true),
         ("always upstream", |_| false),
         ("fixed 0.90 (Groundlight)", |row| rules::fixed(row, 0.9)),
@@ -183,7 +185,7 @@ pub fn whole(out: &mut String, set: &DataSet, found: &whole::Found) {
     );
     for (place, (name, row)) in whole::POLICIES.iter().zip(&found.cells).enumerate() {
         let shown = row.iter().map(|cell| {
-            let promised = if place < 4 {
+            let promised = if place < whole::PROMISING {
                 "–".to_owned()
             } else {
                 format!(

@@ -54,11 +54,13 @@ fn answered(request: &Scored, local: bool, certified: bool) -> Outcome {
     }
 }
 
-pub const POLICIES: [&str; 9] = [
+pub const POLICIES: [&str; 11] = [
     "always local",
     "always upstream",
     "fixed 0.90",
     "Sedna CrossEntropy 0.5",
+    "random, within the budget",
+    "fixed 0.90, token bucket within the budget",
     "SGR, static",
     "CRC, static",
     "certificate, static",
@@ -66,8 +68,25 @@ pub const POLICIES: [&str; 9] = [
     "**Picket**, labels by upstream",
 ];
 /// By its number in [`POLICIES`].
-pub const PICKET: usize = 7;
-pub const STATIC: usize = 6;
+pub const PICKET: usize = 9;
+pub const STATIC: usize = 8;
+/// From here on they promise something.
+pub const PROMISING: usize = 6;
+
+/// Tokens come in as the budget affords them; a twentieth of the day's may gather.
+struct Bucket {
+    tokens: f64,
+    most: f64,
+}
+
+impl Bucket {
+    fn take(&mut self, wanted: bool) -> bool {
+        self.tokens = (self.tokens + BUDGET).min(self.most);
+        let taken = wanted && self.tokens >= 1.0;
+        self.tokens -= if taken { 1.0 } else { 0.0 };
+        taken
+    }
+}
 
 /// Picket's parts as the daemon puts them together: certificate, price and budget, lottery, alarms, new certificates.
 struct Device {
@@ -171,13 +190,25 @@ impl Device {
     }
 }
 
-/// The days of a set: what they are called, and what they are drawn from.
-fn days(set: &DataSet) -> Vec<(String, usize, Option<(usize, f64)>)> {
-    let day = |phase: usize| (set.head.phases[phase].clone(), phase, None);
+/// What a day's requests are drawn from.
+#[derive(Clone)]
+struct Day {
+    name: String,
+    phase: usize,
+    /// Another phase, and the share of the requests that is of it.
+    mixed: Option<(usize, f64)>,
+}
+
+fn days(set: &DataSet) -> Vec<Day> {
+    let day = |phase: usize| Day { name: set.head.phases[phase].clone(), phase, mixed: None };
     match (set.phase("normal"), set.phase("hard"), set.phase("variant")) {
         (Some(normal), Some(hard), variant) => {
             let mut days = vec![day(normal), day(normal), day(hard), day(normal)];
-            let mixed = variant.map(|variant| ("half variant".to_owned(), normal, Some((variant, 0.5))));
+            let mixed = variant.map(|variant| Day {
+                name: "half variant".to_owned(),
+                phase: normal,
+                mixed: Some((variant, 0.5)),
+            });
             days.extend(mixed.clone());
             days.extend(mixed);
             days
@@ -225,7 +256,7 @@ pub fn run(set: &DataSet, chosen: &Chosen, seeds: u64, requests: usize) -> Found
         alpha: ALPHAS.into_iter().find(enough).unwrap_or(0.2),
         cases: count,
         broken: Default::default(),
-        days: days.iter().map(|(name, ..)| name.clone()).collect(),
+        days: days.iter().map(|day| day.name.clone()).collect(),
         cells: POLICIES.iter().map(|_| empty()).collect(),
         overspent: 0,
         alarms: days.iter().map(|_| Mean::default()).collect(),
@@ -235,7 +266,7 @@ pub fn run(set: &DataSet, chosen: &Chosen, seeds: u64, requests: usize) -> Found
         let mut dice = StdRng::seed_from_u64(seed);
         let cases = sample(&certify, &mut dice);
         let draw = |at: usize, dice: &mut StdRng| {
-            let (_, phase, mixed) = &days[at / requests];
+            let Day { phase, mixed, .. } = &days[at / requests];
             match mixed {
                 Some((other, share)) if dice.random_bool(*share) => pools[*other].draw(dice),
                 _ => pools[*phase].draw(dice),
@@ -262,22 +293,29 @@ fn play(
     let alpha = found.alpha;
     let plain: Vec<_> = cases.iter().map(Scored::case).collect();
     let lambda = match place {
-        4 => rules::sgr(&plain, alpha, DELTA),
-        5 => rules::crc(&plain, alpha),
+        6 => rules::sgr(&plain, alpha, DELTA),
+        7 => rules::crc(&plain, alpha),
         STATIC => Calibrated::of(cases, Promise { alpha, delta: DELTA }, false).lambda,
         _ => rules::NEVER,
     };
     if place < PICKET {
-        let stays = |request: &Scored| match place {
+        let mut bucket = Bucket { tokens: 0.0, most: BUDGET * requests as f64 / 20.0 };
+        let mut stays = |request: &Scored| match place {
             0 => true,
             1 => false,
             2 => request.raw >= 0.9,
             3 => request.sedna,
+            4 => dice.random_bool(1.0 - BUDGET),
+            5 => !bucket.take(request.raw < 0.9),
             _ => request.s >= lambda,
         };
         // What promises nothing certifies nothing.
-        let promises = place >= 4;
-        return stream.iter().map(|request| answered(request, stays(request), promises && stays(request))).collect();
+        let promises = place >= PROMISING;
+        let mut outcome = |request: &Scored| {
+            let local = stays(request);
+            answered(request, local, promises && local)
+        };
+        return stream.iter().map(&mut outcome).collect();
     }
     let mut device = Device::new(alpha, cases, requests, place > PICKET);
     let outcomes = stream.iter().enumerate().map(|(at, request)| device.step(at, requests, request, dice)).collect();
