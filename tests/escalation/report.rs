@@ -190,7 +190,7 @@ fn share(one: &Measured) -> String {
     let found = one.promise.cells.iter().find(|cell| cell.rule == 0 && cell.n == 1_000 && cell.alpha == 0.01);
     let Some(cell) = found else { return "– (too few rows)".into() };
     let share = cell.local.mean() / cell.oracle;
-    verdict(share >= 0.8, format!("{:.0} %", 100.0 * share))
+    verdict(share >= 0.8, format!("{:.1} %", 100.0 * share))
 }
 
 fn efficiency(one: &Measured) -> String {
