@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod decide;
 pub mod detector;
 pub mod duplicates;
+pub mod fit;
 pub mod gain;
 pub mod lottery;
 pub mod money;
