@@ -45,7 +45,10 @@ for binary_in in (False, True):
             assert logits.shape == (1, 10) and logits.dtype == np.float32
             parameters = answer.get_response()["parameters"]
             assert parameters["label"] == str(int(logits.argmax())), parameters
-            assert parameters["reason"] == "LOCAL_UNCERTIFIED_NO_CALIBRATION", parameters
+            covered = parameters["s"] >= parameters["lambda"]
+            # Below the threshold there is nobody to ask here.
+            reason = "LOCAL_CERTIFIED" if covered else "LOCAL_POLICY_NO_EGRESS"
+            assert (parameters["certified"], parameters["reason"]) == (covered, reason), parameters
             right += int(logits.argmax()) == label
         assert right >= 85, f"{right} of 100 right (binary in {binary_in}, out {binary_out})"
 
