@@ -275,7 +275,7 @@ fn a_head_that_is_behind_is_no_damage() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_of_many_at_once_stay_in_order() {
-    let seed: u64 = rand::random();
+    let seed: u64 = 20_261_124;
     println!("seed {seed}");
     let folder = tempfile::tempdir().unwrap();
     let (inbox, mut events) = mpsc::channel(limits::INBOX);

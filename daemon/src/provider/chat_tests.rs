@@ -98,7 +98,7 @@ async fn a_question_that_does_not_fit_is_not_sent() {
 /// However an answer is mangled on its way: no panic, and no label that does not stand in it.
 #[tokio::test]
 async fn mangled_answers_are_read_or_refused() {
-    let seed: u64 = rand::rng().random();
+    let seed: u64 = 20_261_124;
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     for kind in MODELS {
@@ -113,6 +113,9 @@ async fn mangled_answers_are_read_or_refused() {
         for _ in 0..300 {
             let mut body = whole[start..].to_vec();
             for _ in 0..rng.random_range(1..4) {
+                if body.is_empty() {
+                    break;
+                }
                 let at = rng.random_range(0..body.len());
                 match rng.random_range(0..4) {
                     0 => body[at] = rng.random(),

@@ -60,7 +60,7 @@ fn what_is_not_clear_is_no_label() {
 /// Whatever a model writes: no panic, and no label that is not in what it wrote.
 #[test]
 fn no_label_comes_from_nowhere() {
-    let seed: u64 = rand::rng().random();
+    let seed: u64 = 20_261_124;
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let pieces = [

@@ -117,7 +117,7 @@ impl Case {
 }
 
 fn cases() -> impl Iterator<Item = (u64, Case)> {
-    let first: u64 = rand::random::<u32>().into();
+    let first: u64 = 20_261_124;
     println!("300 cases from seed {first}");
     (first..first + 300).map(|seed| (seed, Case::new(seed)))
 }
