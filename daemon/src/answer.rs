@@ -322,14 +322,14 @@ pub fn dead_letter(
     content: &Content,
     digest: &Digest,
 ) -> Bytes {
-    let (first, second) = content.parts();
+    let (first, _) = content.parts();
     let document = json!({
         "id": id,
         "model": model,
         "error": failure_value(failure),
         "attempts": attempts,
         "digest": format!("sha256:{}", hex(digest)),
-        "input": { "bytes": first.len() + second.map_or(0, Bytes::len), "first": first_bytes(first) },
+        "input": { "bytes": content.size(), "first": first_bytes(first) },
     });
     serde_json::to_vec(&document).unwrap_or_default().into()
 }

@@ -100,6 +100,12 @@ pub enum Content {
 }
 
 impl Content {
+    /// Bytes of the payload.
+    pub fn size(&self) -> usize {
+        let (first, second) = self.parts();
+        first.len() + second.map_or(0, Bytes::len)
+    }
+
     /// The payload as it came, for digests and dead letters.
     pub const fn parts(&self) -> (&Bytes, Option<&Bytes>) {
         match self {

@@ -25,7 +25,7 @@ use picket_core::{
 };
 use tokio::sync::mpsc;
 
-use self::{arriving::content_bytes, asking::Egress, cargo::Cargo, inquiring::Inquiries, lottery::Lottery};
+use self::{asking::Egress, cargo::Cargo, inquiring::Inquiries, lottery::Lottery};
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
     failpoint,
@@ -321,7 +321,7 @@ impl House {
             priority: cargo.request.priority,
             privacy: cargo.request.privacy.unwrap_or(self.default_privacy),
             audit: self.lottery.draws(&cargo.id),
-            bytes: content_bytes(&cargo.request),
+            bytes: cargo.request.content.size() as u64,
             attempts: 0,
             asker: cargo.request.reply.to.mark(),
         };

@@ -55,7 +55,7 @@ impl MemoryStore {
     fn write(&mut self, write: Write) -> Written {
         match write {
             Write::Accept { job, request, was_dead } => {
-                let size = request_bytes(&request);
+                let size = request.content.size();
                 if self.bytes + size > self.max_bytes {
                     return Written::Failed { key: job.key, why: StoreFault::Full };
                 }
@@ -68,11 +68,11 @@ impl MemoryStore {
             Write::Finish { key, id, digest, messages, dead, inquiry } => {
                 let mut opened = None;
                 if let Some(request) = self.jobs.remove(&key) {
-                    self.bytes -= request_bytes(&request);
+                    self.bytes -= request.content.size();
                     if let Some(death) = dead {
                         self.bury(&id, &digest, &death, request);
                     } else if inquiry.is_some() {
-                        self.bytes += request_bytes(&request);
+                        self.bytes += request.content.size();
                         opened = Some(InquiryId(self.next_inquiry));
                         self.inquiries.insert(InquiryId(self.next_inquiry), request);
                         self.next_inquiry += 1;
@@ -97,7 +97,7 @@ impl MemoryStore {
             },
             Write::Close { inquiry, messages } => {
                 if let Some(request) = self.inquiries.remove(&inquiry) {
-                    self.bytes -= request_bytes(&request);
+                    self.bytes -= request.content.size();
                 }
                 Written::Closed { inquiry, rows: self.insert_rows(messages) }
             }
@@ -127,7 +127,7 @@ impl MemoryStore {
             attempts: *attempts,
             digest: hex(digest),
             since: since.map_or(0, |since| since.as_secs()),
-            bytes: request_bytes(&request) as u64,
+            bytes: request.content.size() as u64,
             first: answer::first_bytes(request.content.parts().0),
         };
         self.next_dead += 1;
@@ -205,11 +205,6 @@ impl Store for MemoryStore {
         let found = self.dead.iter().find(|(letter, _)| letter.number == number);
         found.map(|(_, request)| Revived::Job(request.clone()))
     }
-}
-
-fn request_bytes(request: &Request) -> usize {
-    let (first, second) = request.content.parts();
-    first.len() + second.map_or(0, bytes::Bytes::len)
 }
 
 fn message_bytes(message: &Message) -> usize {

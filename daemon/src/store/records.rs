@@ -122,6 +122,11 @@ enum FaceRecord {
 }
 
 impl ContentRecord {
+    /// Files that hold payloads of it.
+    pub fn blobs(&self) -> impl Iterator<Item = BlobId> {
+        self.payloads().filter_map(Payload::blob)
+    }
+
     pub fn payloads(&self) -> impl Iterator<Item = &Payload> {
         let (first, second) = match self {
             Self::Raw { bytes, .. } => (bytes, None),
@@ -332,7 +337,7 @@ impl DeadRecord {
     /// Files that it keeps alive.
     pub fn blobs(&self) -> Vec<BlobId> {
         match &self.was {
-            Was::Job(job) => job.content.payloads().filter_map(Payload::blob).collect(),
+            Was::Job(job) => job.content.blobs().collect(),
             Was::Row(message) => message.payload.blob().into_iter().collect(),
         }
     }

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{Engine, learning::Label};
 use crate::{
     Action, Note, Opinion, OutboxRow, ProviderFault,
+    escalation::backlog::{self, Rank},
     inquiry::{Dropped, Ending, Inquiry, InquiryId, Lane, StoredInquiry},
     job::{JobId, ModelId, ProviderId},
     limits,
@@ -27,7 +28,7 @@ pub(super) struct Inquiries {
     /// First come, first asked.
     audits: VecDeque<InquiryId>,
     /// The most valuable is the last.
-    by_value: BTreeSet<(Value, InquiryId)>,
+    by_value: BTreeSet<(Rank, InquiryId)>,
     bytes: u64,
     /// A provider that rests now is worth another try then.
     pub(super) wake: Option<Moment>,
@@ -53,31 +54,13 @@ enum Stage {
     Closing,
 }
 
-/// log2(gain / bytes) + t / H: the order of gain · 2^(-age/H) / bytes, in which two inquiries never change places, so
-/// that it is computed once (escalation.md 2.2).
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Value(f64);
-
-impl Eq for Value {}
-
-impl Ord for Value {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Value {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 impl Open {
-    fn value(&self) -> Value {
+    /// Of two inquiries the order never changes, so that it is computed once.
+    fn rank(&self) -> Rank {
         // An audit drawn among the doubtful, or a provider that is no better, is worth the least, and not nothing.
         let gain = self.inquiry.gain.max(limits::INQUIRY_GAIN_MIN);
         let half_life = limits::INQUIRY_HALF_LIFE.as_micros() as f64 / 1e6;
-        Value((gain / self.bytes.max(1) as f64).log2() + self.since_s / half_life)
+        Rank(backlog::key(gain, self.bytes, self.since_s, half_life))
     }
 }
 
@@ -106,7 +89,7 @@ impl Inquiries {
             // One that comes back was there before the others.
             Lane::Audit => self.audits.push_front(id),
             Lane::Value => {
-                self.by_value.insert((open.value(), id));
+                self.by_value.insert((open.rank(), id));
             }
         }
     }
@@ -116,7 +99,7 @@ impl Inquiries {
         match open.inquiry.lane {
             Lane::Audit => self.audits.retain(|other| *other != id),
             Lane::Value => {
-                self.by_value.remove(&(open.value(), id));
+                self.by_value.remove(&(open.rank(), id));
             }
         }
     }

@@ -62,7 +62,7 @@ pub struct Dropped<I> {
 
 /// Keys in the order of their size.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Rank(f64);
+pub(crate) struct Rank(pub f64);
 
 impl Eq for Rank {}
 
@@ -100,6 +100,13 @@ pub struct Backlog<I> {
 /// What a log2 may be of.
 const LEAST: f64 = 1e-12;
 
+/// log2(gain / bytes) + t / H, all times in seconds.
+pub(crate) fn key(gain: f64, bytes: u64, t_s: f64, half_life_s: f64) -> f64 {
+    let gain = if gain.is_nan() { LEAST } else { gain.clamp(LEAST, 1e12) };
+    let t_s = if t_s.is_finite() { t_s.clamp(-1e12, 1e12) } else { 0.0 };
+    (gain / bytes.max(1) as f64).log2() + t_s / half_life_s
+}
+
 impl<I: Copy> Backlog<I> {
     /// A half-life that is no positive number is an hour.
     pub fn new(half_life_s: f64, bounds: Bounds) -> Self {
@@ -118,9 +125,7 @@ impl<I: Copy> Backlog<I> {
     /// The key of an item of this gain that came at `t_s`, in seconds since an epoch that survives restarts: it can be stored
     /// and sorted by. Finite on every input; what brings nothing comes last.
     pub fn key(&self, gain: f64, bytes: u64, t_s: f64) -> f64 {
-        let gain = if gain.is_nan() { LEAST } else { gain.clamp(LEAST, 1e12) };
-        let t_s = if t_s.is_finite() { t_s.clamp(-1e12, 1e12) } else { 0.0 };
-        (gain / bytes.max(1) as f64).log2() + t_s / self.half_life_s
+        key(gain, bytes, t_s, self.half_life_s)
     }
 
     /// Returns what had to go for it, maybe itself.

@@ -6,6 +6,7 @@
 pub use super::reason::Reason;
 use super::{
     calibration::State,
+    gain,
     score::{Rated, ScoreRule},
 };
 use crate::{
@@ -240,15 +241,15 @@ fn later(
         p_wrong: rated.p_wrong,
         certified,
         audit: around.audit,
-        gain: gain(rated, around).unwrap_or(0.0),
+        gain: expected_gain(rated, around).unwrap_or(0.0),
         privacy: around.privacy,
     })
 }
 
 /// The first provider's: it is the one that is asked.
-fn gain(rated: Rated, around: &Circumstances<'_>) -> Option<f64> {
+fn expected_gain(rated: Rated, around: &Circumstances<'_>) -> Option<f64> {
     let first = around.providers.first()?;
-    Some(first.accuracy - (1.0 - f64::from(rated.p_wrong)))
+    Some(gain::gain(1.0, first.accuracy, f64::from(rated.p_wrong)))
 }
 
 /// The local answer, with the probability of being wrong that was fitted to the calibration's cases, where there are any.
@@ -279,7 +280,7 @@ fn evidence(rated: Option<Rated>, policy: &Policy, around: &Circumstances<'_>) -
         s: Some(rated.s),
         lambda: certified.map_or(policy.threshold, |certified| Some(certified.lambda(rated.class))),
         p_wrong: Some(rated.p_wrong),
-        gain: gain(rated, around),
+        gain: expected_gain(rated, around),
         audit: around.audit,
         promise,
     }

@@ -30,7 +30,7 @@ impl House {
             priority: request.priority,
             privacy: request.privacy.unwrap_or(self.default_privacy),
             audit: self.lottery.draws(&id),
-            bytes: content_bytes(&request),
+            bytes: request.content.size() as u64,
             ticket: request.ticket,
             answer_repeats: request.answer_repeats,
             asker: request.reply.to.mark(),
@@ -43,8 +43,8 @@ impl House {
 
     /// Waiting for room would take for ever.
     fn fits(&self, request: &Request) -> Result<(), Failure> {
-        let bytes = content_bytes(request);
-        if bytes <= self.max_job_bytes as u64 {
+        let bytes = request.content.size();
+        if bytes <= self.max_job_bytes {
             return Ok(());
         }
         let message = format!("the job has {bytes} bytes, the whole store at most {}", self.max_job_bytes);
@@ -59,10 +59,4 @@ impl House {
         };
         self.models[index].state.as_ref().map(|_| ModelId(index)).map_err(Failure::clone)
     }
-}
-
-/// Of its input.
-pub(super) fn content_bytes(request: &Request) -> u64 {
-    let (first, second) = request.content.parts();
-    (first.len() + second.map_or(0, bytes::Bytes::len)) as u64
 }

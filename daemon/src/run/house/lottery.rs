@@ -1,9 +1,9 @@
 //! Which jobs get a second opinion: a share of them, drawn by the job's id before anything is known of its answer.
 
-use picket_core::job::JobId;
+use picket_core::{escalation::lottery, job::JobId};
 use sha2::{Digest as _, Sha256};
 
-/// SHA-256 over a secret and the id, as a number below one. Nobody outside can tell which jobs are drawn, and a job that
+/// SHA-256 over a secret and the id is the ticket. Nobody outside can tell which jobs are drawn, and a job that
 /// comes again is drawn again, or not again.
 pub(super) struct Lottery {
     salt: [u8; 32],
@@ -22,8 +22,7 @@ impl Lottery {
         }
         let hash = Sha256::new().chain_update(self.salt).chain_update(id.as_str()).finalize();
         let number = hash.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        // 2^-64: all 53 bits of a float's precision are used.
-        (number as f64) * (-64_f64).exp2() < self.rate
+        lottery::drawn(lottery::ticket(number), self.rate)
     }
 }
 

@@ -7,7 +7,7 @@ use picket_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{JobRecord, Now, Payload, Until};
+use super::{JobRecord, Now, Until};
 use crate::store::{Names, blobs::BlobId};
 
 /// An answered job about which a provider is still to be asked.
@@ -69,6 +69,6 @@ impl InquiryRecord {
 
     /// Files that it keeps alive.
     pub fn blobs(&self) -> impl Iterator<Item = BlobId> {
-        self.job.content.payloads().filter_map(Payload::blob)
+        self.job.content.blobs()
     }
 }

@@ -174,7 +174,7 @@ impl<'t> Batch<'t> {
     }
 
     fn accept(&mut self, job: &StoredJob, request: &Request, was_dead: Option<u64>) -> Result<Written, Trouble> {
-        let bytes = request_bytes(request);
+        let bytes = request.content.size() as u64;
         if !self.make_room(bytes)? {
             return Ok(Written::Failed { key: job.key, why: StoreFault::Full });
         }
@@ -215,7 +215,7 @@ impl<'t> Batch<'t> {
                     opened = Some(self.open_inquiry(record, inquiry)?);
                 }
                 (Some(record), ..) => {
-                    self.change.abandoned.extend(record.content.payloads().filter_map(Payload::blob));
+                    self.change.abandoned.extend(record.content.blobs());
                 }
                 (None, ..) => {}
             }
@@ -349,9 +349,4 @@ impl<'t> Batch<'t> {
         self.change.adopted.push(id);
         Ok(Payload::Blob(id))
     }
-}
-
-fn request_bytes(request: &Request) -> u64 {
-    let (first, second) = request.content.parts();
-    (first.len() + second.map_or(0, Bytes::len)) as u64
 }

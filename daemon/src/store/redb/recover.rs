@@ -18,9 +18,7 @@ use crate::{
     ports::Recovered,
     store::{
         attempts::mark,
-        records::{
-            DeadRecord, InquiryRecord, JobRecord, MessageRecord, Now, Payload, RowRecord, SeenRecord, decode, encode,
-        },
+        records::{DeadRecord, InquiryRecord, JobRecord, MessageRecord, Now, RowRecord, SeenRecord, decode, encode},
     },
 };
 
@@ -89,7 +87,7 @@ impl RedbStore {
                 continue;
             };
             reading.index.next_job = number + 1;
-            let files: Vec<_> = record.content.payloads().filter_map(Payload::blob).collect();
+            let files: Vec<_> = record.content.blobs().collect();
             reading.index.open(key, OpenJob { number, bytes: record.bytes, blobs: !files.is_empty() });
             files.into_iter().for_each(|id| self.blobs.adopt(id));
             reading.recovered.jobs.push((job, request));
