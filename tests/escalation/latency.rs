@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use picket_core::{
     escalation::{
+        budget::Cost,
         calibration::{Certified, LabelSource, State},
         certificate::Promise,
         decide::{Circumstances, Observation, Policy, ProviderView, decide},
@@ -43,10 +44,16 @@ pub fn run(set: &DataSet, chosen: &Chosen) -> Found {
         ..Policy::alone(1.0, Some(0.9))
     };
     let hour = Span::from_millis(3_600_000);
-    let providers =
-        [ProviderView { id: ProviderId(0), admits: true, timeout: Span::from_millis(2_000), accuracy: 0.9 }];
-    let around =
-        Circumstances { privacy: Privacy::Ok, providers: &providers, left: hour, whole: hour, ..Circumstances::ALONE };
+    let providers = vec![ProviderView {
+        id: ProviderId(0),
+        admits: true,
+        timeout: Span::from_millis(2_000),
+        accuracy: 0.9,
+        cost: Cost::ZERO,
+        affordable: true,
+        threshold: 0.0,
+    }];
+    let around = Circumstances { privacy: Privacy::Ok, providers, left: hour, whole: hour, ..Circumstances::ALONE };
     let seen: Vec<Observation> =
         set.of(Split::Stream, 0).iter().map(|row| Observation::Scores(row.logits.clone())).collect();
     let mut took: Vec<u128> = (0..DECISIONS)

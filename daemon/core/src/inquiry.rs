@@ -3,6 +3,8 @@
 //! The answer has gone out. What a provider says later amends it, if it says something else, and teaches what the local
 //! model is worth.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     escalation::decide::Reason,
     job::{Failure, JobId, ModelId, Privacy},
@@ -14,7 +16,7 @@ use crate::{
 pub struct InquiryId(pub u64);
 
 /// Why it waits, and so what becomes of it when there are too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lane {
     /// Drawn by lottery. First come, first asked; never dropped by value: that would bias what is learned.
     Audit,
@@ -23,7 +25,7 @@ pub enum Lane {
 }
 
 /// What is remembered of the answer that went out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inquiry {
     pub lane: Lane,
     /// What the amendment will say if a provider answers.

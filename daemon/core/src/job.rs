@@ -1,5 +1,7 @@
 //! What the core knows of a job: enough to decide, nothing of its bytes.
 
+use serde::{Deserialize, Serialize};
+
 use std::{fmt, sync::Arc};
 
 use crate::{
@@ -16,11 +18,11 @@ pub struct Key(pub u64);
 pub struct RowId(pub u64);
 
 /// Index of a model in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ModelId(pub usize);
 
 /// Index of a provider in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProviderId(pub usize);
 
 /// Index of a transport among the running ones.
@@ -79,7 +81,7 @@ impl fmt::Display for JobId {
 pub type Digest = [u8; 32];
 
 /// May the input leave this device?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Privacy {
     /// It must not.
     Never,

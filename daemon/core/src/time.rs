@@ -1,5 +1,7 @@
 //! Time as the core sees it: numbers that the caller brings.
 
+use serde::{Deserialize, Serialize};
+
 use std::ops::{Add, AddAssign, Sub};
 
 /// A point on the daemon's monotonic clock, in microseconds since some start that only the caller knows.
@@ -7,7 +9,7 @@ use std::ops::{Add, AddAssign, Sub};
 pub struct Moment(u64);
 
 /// A length of time, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Span(u64);
 
 impl Moment {

@@ -5,6 +5,7 @@ use std::{hint::black_box, sync::Arc};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use picket_core::{
     escalation::{
+        budget::Cost,
         calibration::{Certified, LabelSource, State},
         certificate::Promise,
         decide::{Circumstances, Observation, Policy, ProviderView, decide},
@@ -39,10 +40,16 @@ fn policy(classes: usize, score: ScoreRule) -> Policy {
 fn bench(criterion: &mut Criterion) {
     let mut dice = StdRng::seed_from_u64(1);
     let hour = Span::from_millis(3_600_000);
-    let providers =
-        [ProviderView { id: ProviderId(0), admits: true, timeout: Span::from_millis(2_000), accuracy: 0.9 }];
-    let around =
-        Circumstances { privacy: Privacy::Ok, providers: &providers, left: hour, whole: hour, ..Circumstances::ALONE };
+    let providers = vec![ProviderView {
+        id: ProviderId(0),
+        admits: true,
+        timeout: Span::from_millis(2_000),
+        accuracy: 0.9,
+        cost: Cost::ZERO,
+        affordable: true,
+        threshold: 0.0,
+    }];
+    let around = Circumstances { privacy: Privacy::Ok, providers, left: hour, whole: hour, ..Circumstances::ALONE };
     let mut group = criterion.benchmark_group("decide");
     for classes in [3, 10, 1_000] {
         let rules = [

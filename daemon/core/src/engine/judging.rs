@@ -10,6 +10,7 @@ use crate::{
     Action, Answer, Note, Opinion, Outcome, ProviderFault, Source, Timing,
     escalation::{
         breaker::State,
+        budget::Cost,
         decide::{self, Circumstances, Decision, Observation, ProviderView, Reason, Verdict},
         score::Rated,
     },
@@ -59,12 +60,13 @@ impl Engine {
         let left = job.deadline_at.since(now);
         let around = Circumstances {
             privacy: job.privacy,
-            providers: &views,
+            providers: views,
             left,
             whole: job.whole,
             asked,
             audit: job.audit,
             suspect: self.watches[model.0].as_ref().is_some_and(Watch::suspects),
+            rich: true,
         };
         let decision = decide::decide(&seen, policy, &around);
         if let (Some(rated), 0) = (decision.rated, asked) {
@@ -81,7 +83,7 @@ impl Engine {
                 self.answer(now, key, Source::Local, reason, &decision, out);
             }
             Verdict::Escalate { provider, timeout, reason } => {
-                let place = views.iter().position(|view| view.id == provider).unwrap_or(0);
+                let place = around.providers.iter().position(|view| view.id == provider).unwrap_or(0);
                 self.providers[provider.0].breaker.admit(now);
                 self.providers[provider.0].calls += 1;
                 self.providers[provider.0].live_at = Some(now);
@@ -178,7 +180,15 @@ impl Engine {
 impl Provider {
     fn view(&self, id: ProviderId, now: Moment) -> ProviderView {
         let admits = self.breaker.would_admit(now) && self.calls < limits::PROVIDER_CALLS;
-        ProviderView { id, admits, timeout: self.rules.timeout, accuracy: self.rules.accuracy }
+        ProviderView {
+            id,
+            admits,
+            timeout: self.rules.timeout,
+            accuracy: self.rules.accuracy,
+            cost: Cost::ZERO,
+            affordable: true,
+            threshold: 0.0,
+        }
     }
 
     /// For a question that nobody waits for: jobs come first.

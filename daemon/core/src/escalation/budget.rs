@@ -27,7 +27,7 @@ pub struct Limits {
 }
 
 /// Of one call. Every call also counts as one call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     pub money: Money,
     /// Sent; what comes back is not counted.

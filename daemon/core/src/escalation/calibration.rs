@@ -325,7 +325,7 @@ impl Certified {
 }
 
 /// What is known of a model's calibration.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum State {
     /// It has none, or is not a task that can have one.
     #[default]

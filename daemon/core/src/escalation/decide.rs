@@ -3,8 +3,11 @@
 //! With a certificate in force (see [`super::certificate`]) an answer whose score reaches its λ is certified and stays here,
 //! without a call. A model without one falls back to the bundle's threshold, which promises nothing.
 
+use serde::{Deserialize, Serialize};
+
 pub use super::reason::Reason;
 use super::{
+    budget::Cost,
     calibration::State,
     gain,
     score::{Rated, ScoreRule},
@@ -17,7 +20,7 @@ use crate::{
 };
 
 /// What the local model said, as far as the decision needs it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Observation {
     /// One score per class: logits, or the logarithms of probabilities.
     Scores(Vec<f32>),
@@ -28,7 +31,7 @@ pub enum Observation {
 }
 
 /// How a model's doubtful answers are treated.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Softmax temperature, > 0; without a certificate in force.
     pub temperature: f32,
@@ -43,6 +46,18 @@ pub struct Policy {
     pub amends: bool,
     /// There are redaction steps for jobs that leave only redacted.
     pub redacts: bool,
+    /// What of a budget is kept first when not everything can be had.
+    pub mode: Mode,
+}
+
+/// Which comes first, the promise or the budget?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Doubtful answers are escalated as long as the budget is not what binds; after that the most valuable.
+    #[default]
+    PromiseFirst,
+    /// Only what is worth its price is escalated, also where there is plenty.
+    BudgetFirst,
 }
 
 impl Policy {
@@ -56,25 +71,33 @@ impl Policy {
             at_once: false,
             amends: false,
             redacts: false,
+            mode: Mode::PromiseFirst,
         }
     }
 }
 
 /// A provider as it looks at the moment of the decision.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProviderView {
     pub id: ProviderId,
     pub admits: bool,
     pub timeout: Span,
-    /// Share of its answers that are right, as far as anybody knows.
+    /// Share of its answers that are right where the local model says what it says here, as far as anybody knows.
     pub accuracy: f64,
+    /// What asking it costs at most …
+    pub cost: Cost,
+    /// … and whether so much is left of the budget.
+    pub affordable: bool,
+    /// Gain that asking it must bring, for the budget to last.
+    pub threshold: f64,
 }
 
 /// What surrounds a decision, beside the answer itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Circumstances<'a> {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Circumstances {
     pub privacy: Privacy,
-    pub providers: &'a [ProviderView],
+    /// Those of the policy, in its order.
+    pub providers: Vec<ProviderView>,
     /// Time to the job's deadline …
     pub left: Span,
     /// … and between its arrival and its deadline.
@@ -85,23 +108,26 @@ pub struct Circumstances<'a> {
     pub audit: bool,
     /// An alarm has rung: the certificate is suspended.
     pub suspect: bool,
+    /// So much is left of the budget that it is not what binds.
+    pub rich: bool,
 }
 
-impl Circumstances<'_> {
+impl Circumstances {
     /// Nobody can be asked.
     pub const ALONE: Self = Self {
         privacy: Privacy::Never,
-        providers: &[],
+        providers: Vec::new(),
         left: Span::ZERO,
         whole: Span::ZERO,
         asked: 0,
         audit: false,
         suspect: false,
+        rich: true,
     };
 }
 
 /// The numbers that led to a decision; part of every result.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Score of the local answer: its temperature-scaled top probability.
     pub s: Option<f32>,
@@ -117,7 +143,7 @@ pub struct Evidence {
     pub promise: Option<Promised>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Promised {
     pub alpha: f64,
     pub delta: f64,
@@ -126,7 +152,7 @@ pub struct Promised {
     pub round: u32,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The local answer goes out.
     AnswerLocal(Reason),
@@ -136,7 +162,7 @@ pub enum Verdict {
     Fail(String),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     pub verdict: Verdict,
     pub certified: bool,
@@ -148,7 +174,7 @@ pub struct Decision {
 }
 
 /// Decides on a local output. Pure: the same arguments give the same decision.
-pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances<'_>) -> Decision {
+pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances) -> Decision {
     let rated = rate(seen, policy);
     let evidence = evidence(rated, policy, around);
     let covered = matches!((&policy.calibration, evidence.s, evidence.lambda),
@@ -185,7 +211,7 @@ pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances<'_>) -
     Decision { verdict, certified, evidence, rated, later }
 }
 
-const fn uncertified(policy: &Policy, around: &Circumstances<'_>) -> Reason {
+const fn uncertified(policy: &Policy, around: &Circumstances) -> Reason {
     match &policy.calibration {
         State::Mismatch => Reason::LocalUncertifiedModelMismatch,
         State::Valid(_) if around.suspect => Reason::LocalUncertifiedSuspect,
@@ -193,7 +219,7 @@ const fn uncertified(policy: &Policy, around: &Circumstances<'_>) -> Reason {
     }
 }
 
-fn escalate(reason: Reason, policy: &Policy, around: &Circumstances<'_>) -> Verdict {
+fn escalate(reason: Reason, policy: &Policy, around: &Circumstances) -> Verdict {
     if !around.privacy.may_leave(policy.redacts) {
         return Verdict::AnswerLocal(Reason::LocalPolicyNoEgress);
     }
@@ -218,7 +244,7 @@ fn later(
     certified: bool,
     verdict: &Verdict,
     policy: &Policy,
-    around: &Circumstances<'_>,
+    around: &Circumstances,
 ) -> Option<Inquiry> {
     let allowed = around.privacy.may_leave(policy.redacts) && !around.providers.is_empty();
     let (lane, reason) = match doubt {
@@ -247,7 +273,7 @@ fn later(
 }
 
 /// The first provider's: it is the one that is asked.
-fn expected_gain(rated: Rated, around: &Circumstances<'_>) -> Option<f64> {
+fn expected_gain(rated: Rated, around: &Circumstances) -> Option<f64> {
     let first = around.providers.first()?;
     Some(gain::gain(1.0, first.accuracy, f64::from(rated.p_wrong)))
 }
@@ -267,7 +293,7 @@ fn rule(policy: &Policy) -> ScoreRule {
     policy.calibration.certified().map_or_else(plain, |certified| certified.score.clone())
 }
 
-fn evidence(rated: Option<Rated>, policy: &Policy, around: &Circumstances<'_>) -> Evidence {
+fn evidence(rated: Option<Rated>, policy: &Policy, around: &Circumstances) -> Evidence {
     let Some(rated) = rated else { return Evidence { audit: around.audit, ..Evidence::default() } };
     let certified = policy.calibration.certified();
     let promise = certified.map(|certified| Promised {

@@ -15,17 +15,19 @@ fn policy(threshold: f32) -> Policy {
 }
 
 fn view(id: usize, admits: bool) -> ProviderView {
-    ProviderView { id: ProviderId(id), admits, timeout: Span::from_millis(2_000), accuracy: 0.95 }
+    ProviderView {
+        id: ProviderId(id),
+        admits,
+        timeout: Span::from_millis(2_000),
+        accuracy: 0.95,
+        cost: Cost::ZERO,
+        affordable: true,
+        threshold: 0.0,
+    }
 }
 
-const fn around(
-    privacy: Privacy,
-    providers: &[ProviderView],
-    left: Span,
-    whole: Span,
-    asked: usize,
-) -> Circumstances<'_> {
-    Circumstances { privacy, providers, left, whole, asked, audit: false, suspect: false }
+fn around(privacy: Privacy, providers: &[ProviderView], left: Span, whole: Span, asked: usize) -> Circumstances {
+    Circumstances { privacy, providers: providers.to_vec(), left, whole, asked, ..Circumstances::ALONE }
 }
 
 fn doubtful() -> Observation {

@@ -1,7 +1,10 @@
 //! One code for every way to an answer.
 
+use serde::{Deserialize, Serialize};
+
 /// Why an answer is what it is; one code in every result, one counter in the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum Reason {
     /// Local answer that the certificate covers.
     LocalCertified,
@@ -61,5 +64,19 @@ impl Reason {
             Self::EscAudit => "ESC_AUDIT",
             Self::EscBadOutput => "ESC_BAD_OUTPUT",
         }
+    }
+}
+
+impl From<Reason> for &'static str {
+    fn from(reason: Reason) -> Self {
+        reason.code()
+    }
+}
+
+impl TryFrom<String> for Reason {
+    type Error = String;
+
+    fn try_from(code: String) -> Result<Self, String> {
+        Self::parse(&code).ok_or_else(|| format!("{code:?} is no reason of this version"))
     }
 }

@@ -18,7 +18,7 @@ pub enum ScoreRule {
 pub const FEATURES: usize = 4;
 
 /// One answer, rated.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rated {
     pub class: usize,
     /// Its probability at the rule's temperature.

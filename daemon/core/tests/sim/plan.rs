@@ -7,7 +7,7 @@ use picket_core::{
     escalation::{
         calibration::{Certified, LabelSource, State},
         certificate::Promise,
-        decide::Policy,
+        decide::{Mode, Policy},
         platt::Platt,
         score::ScoreRule,
         shift::Reference,
@@ -168,6 +168,7 @@ fn model(rng: &mut StdRng, providers: usize) -> ModelRules {
             at_once: rng.random_bool(0.2),
             amends: rng.random_bool(0.7),
             redacts: rng.random_bool(0.5),
+            mode: Mode::PromiseFirst,
         },
     }
 }
