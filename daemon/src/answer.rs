@@ -93,6 +93,10 @@ struct EvidenceDocument<'a> {
     lambda: Option<f32>,
     p_wrong: Option<f32>,
     gain: Option<f64>,
+    /// Gain that a call must bring for the budget to last; null: whatever it brings, nothing is left.
+    price: Option<f64>,
+    /// Most that a call may cost.
+    cost: Option<f64>,
     audit: bool,
     /// Digest of the calibration file.
     calibration: Option<&'a str>,
@@ -154,6 +158,8 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
             lambda: evidence.lambda,
             p_wrong: evidence.p_wrong,
             gain: evidence.gain,
+            price: evidence.price.filter(|price| price.is_finite()),
+            cost: evidence.cost.map(|cost| cost.money.as_units()),
             audit: evidence.audit,
             calibration: facts.served.bundle.calibration.state.certified().map(|certified| &*certified.digest),
             round: evidence.promise.map(|promise| promise.round),

@@ -4,19 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use picket_core::{
-    engine::{Engine, ModelRules, ProviderRules},
-    escalation::{calibration::State, decide::Policy},
+    engine::{Engine, Funds, ModelRules, Past, ProviderRules},
+    escalation::{
+        budget::Limits,
+        calibration::State,
+        decide::{Mode, Policy},
+    },
     job::{Failure, ModelId, Privacy, ProviderId, TransportId},
     limits,
+    time::Span,
 };
 use tokio::sync::mpsc;
 
 use crate::{
+    answer::hex,
     bundle::Bundle,
-    calendar::SystemCalendar,
+    calendar::{Calendar, SystemCalendar},
     config::{Config, ConfigError, Demand, Escalation, ModelConfig, ProviderConfig, StoreConfig},
     inference::{pool::Pool, served::Served},
-    ledger::Ledger,
+    ledger::{Ledger, line::Booked, open::last_budget},
     pipeline::Redaction,
     ports::{Attempts, Clock, Event, Store},
     run::{ModelSlot, Parts, ProviderSlot, TransportSlot},
@@ -74,25 +80,34 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     };
     let transports = start_transports(config.transports, &context)?;
     let demand = escalation.as_ref().map(|escalation| escalation.promise).unwrap_or_default();
+    let mode = escalation.as_ref().map(|escalation| escalation.mode).unwrap_or_default();
     let rules = config.models.iter().zip(&models).map(|(model, slot)| {
         let amends = transports.iter().any(|transport| transport.transport.amendments(&slot.name).is_some());
-        rules_of(model, slot, amends, &asked, demand)
+        rules_of(model, slot, amends, &asked, (demand, mode))
     });
     let rules = rules.collect();
     let engine_providers = config
         .providers
         .iter()
-        .map(|provider| ProviderRules { timeout: provider.setup.timeout, accuracy: provider.accuracy })
+        .map(|provider| ProviderRules {
+            timeout: provider.setup.timeout,
+            price: provider.setup.cost,
+            accuracy: provider.accuracy,
+        })
         .collect();
+    let engine = Engine::new(rules, engine_providers);
+    let calendar = Box::new(SystemCalendar::new());
+    let funds = funds(&config.store, escalation.as_ref(), &engine, &*calendar);
     Ok(Parts {
         device,
-        engine: Engine::new(rules, engine_providers),
+        engine,
         store,
         models,
         transports,
         providers: config.providers.into_iter().map(provider_slot).collect(),
         telemetry,
-        audit_rate: escalation.as_ref().map_or(0.0, |escalation| escalation.audit_rate),
+        funds,
+        calendar,
         default_privacy: escalation.map_or(Privacy::Ok, |escalation| escalation.privacy),
         ledger,
         inbox,
@@ -101,15 +116,46 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
 }
 
 fn provider_slot(ProviderConfig { setup, region, .. }: ProviderConfig) -> ProviderSlot {
-    ProviderSlot { name: setup.name, region, cost: setup.cost, provider: setup.provider }
+    ProviderSlot { name: setup.name, region, provider: setup.provider }
+}
+
+/// What escalation may cost, with what earlier processes have spent of it.
+fn funds(store: &StoreConfig, escalation: Option<&Escalation>, engine: &Engine, calendar: &dyn Calendar) -> Funds {
+    let Some(Escalation { budget, audit_rate, .. }) = escalation else {
+        return Funds { audit_rate: Some(0.0), ..Funds::UNLIMITED };
+    };
+    let past = match last_budget(&store.path) {
+        Ok(None) => Past::None,
+        Ok(Some(Booked { spent, boot, up_us })) => {
+            let now = calendar.stamp();
+            let away = (hex(&now.boot) == boot).then(|| Span::from_micros(now.up.saturating_sub(up_us)));
+            Past::Known { spent, away }
+        }
+        Err(why) => {
+            if *budget != Limits::NONE {
+                tracing::error!(
+                    why,
+                    "escalation/budget: the ledger does not say what was spent, so nothing is left of this period"
+                );
+            }
+            Past::Lost
+        }
+    };
+    Funds { limits: *budget, past, audit_rate: *audit_rate, references: engine.references(), ..Funds::UNLIMITED }
 }
 
 /// `amends`: somebody hears of a later revision.
-fn rules_of(model: &ModelConfig, slot: &ModelSlot, amends: bool, asked: &[ProviderId], demand: Demand) -> ModelRules {
+fn rules_of(
+    model: &ModelConfig,
+    slot: &ModelSlot,
+    amends: bool,
+    asked: &[ProviderId],
+    (demand, mode): (Demand, Mode),
+) -> ModelRules {
     let policy = match &slot.state {
         Ok((served, _)) => {
             let own = served.bundle.policy(asked.to_vec(), slot.redaction.is_some());
-            Policy { at_once: model.at_once, amends, ..demanded(&slot.name, own, demand) }
+            Policy { at_once: model.at_once, amends, mode, ..demanded(&slot.name, own, demand) }
         }
         Err(_) => Policy::alone(1.0, None),
     };

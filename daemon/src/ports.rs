@@ -4,6 +4,7 @@
 //! model bytes, a [`Provider`] answers what the local model could not. None of them knows another one; `run.rs` stands
 //! between any two.
 
+mod meter;
 mod store;
 
 use std::{
@@ -16,13 +17,15 @@ use std::{
 use bytes::Bytes;
 use picket_core::{
     Input, ProviderFault,
-    escalation::money::Money,
+    engine::{Allowance, Charge},
+    escalation::{decide::Reason, money::Money},
     inquiry::InquiryId,
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, TransportId},
     time::{Moment, Span},
 };
 use tokio::sync::mpsc;
 
+pub use self::meter::Meter;
 pub use self::store::{Attempts, DeadLetter, Death, Losses, NewRow, Recovered, Revived, Store, Write, Written};
 use crate::tensor::{Dtype, Tensor};
 
@@ -39,6 +42,7 @@ pub enum Event {
         provider: ProviderId,
         timeout: Span,
         took: Span,
+        charge: Charge,
         result: Result<Upstream, (ProviderFault, String)>,
     },
     /// A provider call about an answered job is over.
@@ -46,6 +50,7 @@ pub enum Event {
         inquiry: InquiryId,
         provider: ProviderId,
         timeout: Span,
+        charge: Charge,
         result: Result<Upstream, (ProviderFault, String)>,
     },
     /// The store thread has made what it was given last durable, or could not.
@@ -311,6 +316,16 @@ pub struct Inferred {
 
 // === Provider ===
 
+/// A call that the engine has decided to make.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub model: ModelId,
+    pub provider: ProviderId,
+    pub timeout: Span,
+    pub reason: Reason,
+    pub allowance: Box<Allowance>,
+}
+
 /// A doubtful job, for somebody who knows better.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -320,6 +335,8 @@ pub struct Question {
     /// Class names, in the order of the local model's scores.
     pub labels: Arc<[String]>,
     pub timeout: Span,
+    /// Whatever leaves is counted there, before it does.
+    pub meter: Arc<Meter>,
 }
 
 /// A provider's usable answer.
@@ -333,8 +350,6 @@ pub struct Upstream {
     pub model: String,
     /// What it cost, as the provider's usage says; `None`: what it may cost at most.
     pub cost: Option<Money>,
-    /// Bytes of the request's body.
-    pub sent: u64,
 }
 
 pub type Asking = Pin<Box<dyn Future<Output = Result<Upstream, (ProviderFault, String)>> + Send>>;

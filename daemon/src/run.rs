@@ -8,11 +8,17 @@ mod house;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use picket_core::{Input, engine::Engine, escalation::money::Money, job::Privacy, limits};
+use picket_core::{
+    Input,
+    engine::{Engine, Funds},
+    job::Privacy,
+    limits,
+};
 use tokio::{sync::mpsc, time::Instant};
 
 use self::{heartbeat::Heartbeat, house::House};
 use crate::{
+    calendar::Calendar,
     failpoint,
     inference::{pool::Pool, served::Served},
     ledger::Ledger,
@@ -39,8 +45,6 @@ pub struct ProviderSlot {
     pub name: Arc<str>,
     /// Where in the world it is, as the configuration says.
     pub region: Option<Arc<str>>,
-    /// What a call costs at most.
-    pub cost: Money,
     pub provider: Arc<dyn Provider>,
 }
 
@@ -54,8 +58,9 @@ pub struct Parts {
     pub providers: Vec<ProviderSlot>,
     pub telemetry: Arc<Telemetry>,
     pub default_privacy: Privacy,
-    /// Share of the jobs that get a second opinion.
-    pub audit_rate: f64,
+    /// What escalation may cost.
+    pub funds: Funds,
+    pub calendar: Box<dyn Calendar>,
     /// Without one nothing leaves this device.
     pub ledger: Option<Ledger>,
     pub inbox: mpsc::Sender<Event>,

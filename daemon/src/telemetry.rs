@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
 
 use picket_core::{
     Action, Answer, Note, Outcome, Source,
+    escalation::{budget::Left, money::Money},
     job::{Failure, ModelId, ProviderId},
     tally::Tally,
     time::Span,
@@ -27,6 +28,9 @@ pub struct Status {
     /// Answered jobs about which a provider is still to be asked.
     #[serde(default)]
     pub inquiries: usize,
+    /// What escalation has cost, and what it still may.
+    #[serde(default)]
+    pub budget: BudgetStatus,
     pub store_bytes: usize,
     /// Peak resident memory of the process, in KiB; 0 where the system does not tell.
     pub rss_kib: u64,
@@ -67,6 +71,20 @@ impl From<Tally> for Jobs {
             buried: tally.buried,
         }
     }
+}
+
+/// Of the present UTC day and hour. Without a limit, and so without anything left of it: null.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BudgetStatus {
+    pub money_today: f64,
+    pub bytes_today: u64,
+    pub calls_this_hour: u64,
+    pub money_per_day: Option<f64>,
+    pub bytes_per_day: Option<u64>,
+    pub calls_per_hour: Option<u64>,
+    pub money_left: Option<f64>,
+    pub bytes_left: Option<u64>,
+    pub calls_left: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -129,6 +147,11 @@ struct StateLabel {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
 /// The terms of invariant I5, in the order of [`Telemetry::gauge`].
 const STATES: [&str; 6] = ["accepted", "done", "dead", "expired", "waiting", "running"];
 
@@ -159,6 +182,7 @@ pub struct Telemetry {
     models: Vec<ModelMeters>,
     store_bytes: Gauge<u64, AtomicU64>,
     outbox_rows: Gauge<u64, AtomicU64>,
+    budget_left: Family<KindLabel, Gauge<f64, AtomicU64>>,
 }
 
 /// 50 µs to 26 s.
@@ -206,6 +230,7 @@ impl Telemetry {
             identity: STATES.map(|state| identity.get_or_create_owned(&StateLabel { state })),
             store_bytes: Gauge::default(),
             outbox_rows: Gauge::default(),
+            budget_left: Family::default(),
         };
         telemetry.register(identity);
         telemetry
@@ -227,6 +252,7 @@ impl Telemetry {
         registry.register("link_failures", "What went wrong on links, by code", self.link_failures.clone());
         registry.register("jobs_now", "Invariant I5: accepted = done + dead + expired + waiting + running", identity);
         registry.register("store_bytes", "Payload bytes in the store", self.store_bytes.clone());
+        registry.register("budget_left", "Left of what escalation may cost", self.budget_left.clone());
         registry.register("outbox_rows", "Messages waiting for their confirmation", self.outbox_rows.clone());
     }
 
@@ -304,7 +330,7 @@ impl Telemetry {
                 tracing::warn!(provider = provider(*id), "provider is left alone for a while");
             }
             // Told where the models have names.
-            Note::Alarm { .. } | Note::Recertified { .. } => {}
+            Note::Alarm { .. } | Note::Recertified { .. } | Note::Overrun { .. } => {}
             Note::InquiryDropped { why } => {
                 tracing::info!(why = why.code(), "a provider will not be asked about an answered job")
             }
@@ -338,6 +364,16 @@ impl Telemetry {
         }
         self.outbox_rows.set(outbox_rows as u64);
         self.store_bytes.set(store_bytes as u64);
+    }
+
+    /// What is not limited has no gauge.
+    pub fn gauge_budget(&self, left: Left) {
+        let kinds = [("money", left.money.map(Money::as_units)), ("bytes", left.bytes.map(|n| n as f64))];
+        for (kind, left) in kinds.into_iter().chain([("calls", left.calls.map(|n| n as f64))]) {
+            if let Some(left) = left {
+                self.budget_left.get_or_create(&KindLabel { kind }).set(left);
+            }
+        }
     }
 
     /// The registry in the OpenMetrics text format.

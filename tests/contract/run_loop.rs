@@ -96,7 +96,10 @@ async fn start(setup: Setup) -> Running {
         device: "test".into(),
         engine: Engine::new(
             vec![rules],
-            providers.iter().map(|_| ProviderRules { timeout: Span::from_millis(5_000), accuracy: 0.95 }).collect(),
+            providers
+                .iter()
+                .map(|_| ProviderRules { timeout: Span::from_millis(5_000), price: Money::ZERO, accuracy: 0.95 })
+                .collect(),
         ),
         store: Box::new(MemoryStore::new(setup.store_bytes)),
         models: vec![ModelSlot {
@@ -112,7 +115,8 @@ async fn start(setup: Setup) -> Running {
             .map(|provider| ProviderSlot { name: "hq".into(), region: None, cost: Money::ZERO, provider })
             .collect(),
         telemetry: Arc::new(Telemetry::default()),
-        audit_rate: 0.0,
+        funds: Funds { audit_rate: Some(0.0), ..Funds::UNLIMITED },
+        calendar: Box::new(SystemCalendar::new()),
         default_privacy: Privacy::Ok,
         ledger: Some(ledger),
         inbox,
@@ -268,7 +272,7 @@ async fn a_provider_helps_where_the_local_output_is_unusable() {
         assert_eq!((question.inputs[0].kind().as_str(), question.labels.len()), ("1x64 FP32", 10));
         Box::pin(async {
             let model = "big/1".to_owned();
-            Ok(Upstream { index: 7, confidence: Some(0.9), outputs: vec![], model, cost: None, sent: 64 })
+            Ok(Upstream { index: 7, confidence: Some(0.9), outputs: vec![], model, cost: None })
         })
     });
     let script = |_| vec![f32::NAN; 10];

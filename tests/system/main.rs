@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is broken")]
 
 mod bad_input;
+mod budget;
 mod calibrate;
 mod cli;
 mod clock;

@@ -15,6 +15,7 @@ mod arriving;
 mod inquiring;
 mod judging;
 mod learning;
+mod spending;
 mod storing;
 
 use std::{
@@ -22,15 +23,22 @@ use std::{
     sync::Arc,
 };
 
-pub use self::learning::Learned;
-use self::{inquiring::Inquiries, learning::Watch};
+use self::{inquiring::Inquiries, learning::Watch, spending::Spending};
+pub use self::{
+    learning::Learned,
+    spending::{Allowance, Call, Charge, Funds, Past},
+};
 use crate::{
     Action, Input, Note, OutboxRow, Outcome, Source, Timing,
     escalation::{
         breaker::Breaker,
+        budget::{Budget, Cost},
         decide::{Decision, Observation, Policy, Reason},
+        money::Money,
+        profile::SavedProfile,
     },
     job::{AckTicket, Digest, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, TransportId},
+    limits,
     outbox::{Confirmed, Outbox},
     queue::ModelQueue,
     seen::Seen,
@@ -62,6 +70,8 @@ pub struct ModelRules {
 #[derive(Clone, Debug)]
 pub struct ProviderRules {
     pub timeout: Span,
+    /// What a call costs at most.
+    pub price: Money,
     /// Share of its answers that are right, as far as anybody knows.
     pub accuracy: f64,
 }
@@ -137,6 +147,7 @@ pub struct Engine {
     inquiries: Inquiries,
     /// By model; `None` where nothing is certified.
     watches: Vec<Option<Watch>>,
+    spending: Spending,
 }
 
 impl Engine {
@@ -157,6 +168,7 @@ impl Engine {
             suspects: VecDeque::new(),
             alone: None,
             inquiries: Inquiries::default(),
+            spending: Spending::unlimited(),
         }
     }
 
@@ -171,6 +183,35 @@ impl Engine {
     /// Does this provider's breaker let requests pass now?
     pub fn provider_admits(&self, provider: ProviderId, now: Moment) -> bool {
         self.providers[provider.0].breaker.would_admit(now)
+    }
+
+    /// What escalation has cost and still may.
+    pub const fn budget(&self) -> &Budget {
+        self.spending.budget()
+    }
+
+    /// The traffic so far, for the next process.
+    pub fn traffic(&self) -> SavedProfile {
+        self.spending.profile().save()
+    }
+
+    /// Share of this model's jobs that are to be drawn for a second opinion.
+    pub fn audit_rate(&self, now: Moment, model: ModelId) -> f64 {
+        self.spending.audit_rate(now, self.is_suspect(model))
+    }
+
+    /// Gain and cost of the calibrations' cases, as if each had been a request: what prices begin with.
+    pub fn references(&self) -> Vec<(f64, Cost)> {
+        let first = |policy: &Policy| policy.providers.first().map(|id| &self.providers[id.0].rules);
+        let policies: Vec<&Policy> = self.models.iter().map(|queue| &queue.rules().policy).collect();
+        let priced = |policy: &Policy| Some((policy.calibration.certified().cloned()?, first(policy)?.clone()));
+        let known: Vec<_> = policies.into_iter().filter_map(priced).collect();
+        let each = limits::PRICE_SAMPLES / known.len().max(1);
+        let gains = known.iter().flat_map(|(certified, rules)| {
+            let cost = Spending::most(rules.price, 0);
+            certified.gains(rules.accuracy, each).into_iter().map(move |gain| (gain, cost))
+        });
+        gains.collect()
     }
 
     /// Answered jobs about which a provider is still to be asked.
@@ -198,6 +239,13 @@ impl Engine {
             Input::Finished { key, rows, inquiry } => self.finished(now, key, &rows, inquiry, out),
             Input::Learned { model, learned } => self.remember(model, *learned),
             Input::Inquiries(stored) => self.inquiries_recovered(now, stored, out),
+            Input::Settled { call, provider, charge } => {
+                if let Some(overrun) = self.spending.settle(call, provider, charge) {
+                    out.push(Action::Note(Note::Overrun { provider, beyond: overrun.beyond }));
+                }
+            }
+            Input::Funds(funds) => self.spending.fund(now, *funds),
+            Input::Wall { unix_s } => self.spending.wall(now, unix_s),
             Input::Closed { inquiry, rows } => self.inquiry_closed(inquiry, &rows),
             Input::Opined { inquiry, provider, timeout, result } => {
                 self.providers[provider.0].inquiries -= 1;

@@ -30,8 +30,9 @@ pub mod time;
 
 use std::sync::Arc;
 
-use engine::Learned;
+use engine::{Allowance, Call, Charge, Funds, Learned};
 use escalation::alarms::Evidence as AlarmEvidence;
+use escalation::budget::Cost;
 use escalation::decide::{Evidence, Observation, Reason};
 use inquiry::{Dropped, Ending, Inquiry, InquiryId, StoredInquiry};
 use job::{AckTicket, Arrival, Digest, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, StoredJob, TransportId};
@@ -67,12 +68,18 @@ pub enum Input {
     },
     /// As `ProviderAnswered`, of a call about an inquiry.
     Opined { inquiry: InquiryId, provider: ProviderId, timeout: Span, result: Result<Opinion, ProviderFault> },
+    /// A provider call ended, and cost this; before its `ProviderAnswered` or `Opined`.
+    Settled { call: Call, provider: ProviderId, charge: Charge },
     /// The inquiry is gone from the store; these rows now wait for delivery.
     Closed { inquiry: InquiryId, rows: Vec<OutboxRow> },
     /// What the store still holds of inquiries; to be told once, after `Recovered`.
     Inquiries(Vec<StoredInquiry>),
     /// What an earlier process has learned of a model; to be told before there are jobs.
     Learned { model: ModelId, learned: Box<Learned> },
+    /// What escalation may cost; to be told once, before there are jobs. Without it nothing is limited.
+    Funds(Box<Funds>),
+    /// Seconds since 1970 by a wall clock that something outside vouches for; to be told now and then.
+    Wall { unix_s: Option<u64> },
     /// A transport can deliver from now on.
     LinkUp { transport: TransportId, epoch: Epoch, terms: LinkTerms },
     /// It can no more; what was not confirmed will be sent again.
@@ -103,9 +110,16 @@ pub enum Action {
     /// Decode, prepare, run, conclude on an inference thread; answer with `Inferred`.
     Infer { key: Key, model: ModelId },
     /// Ask a provider, for this reason; answer with `ProviderAnswered` after at most `timeout`.
-    Ask { key: Key, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason },
+    Ask { key: Key, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason, allowance: Box<Allowance> },
     /// Ask a provider about an answered job; answer with `Opined` after at most `timeout`.
-    Inquire { inquiry: InquiryId, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason },
+    Inquire {
+        inquiry: InquiryId,
+        model: ModelId,
+        provider: ProviderId,
+        timeout: Span,
+        reason: Reason,
+        allowance: Box<Allowance>,
+    },
     /// Forget an inquiry, and tell those who want to know what came of it, in one transaction; answer with `Closed`.
     Close { inquiry: InquiryId, job: JobId, model: ModelId, was: Inquiry, age: Span, ending: Ending },
     /// Make durable what [`engine::Engine::learned`] says of this model now. Needs no answer.
@@ -287,6 +301,11 @@ pub enum Note {
     ProviderFailed {
         provider: ProviderId,
         fault: ProviderFault,
+    },
+    /// A call cost more than its provider's configured price says: that is too low.
+    Overrun {
+        provider: ProviderId,
+        beyond: Cost,
     },
     BreakerTripped {
         provider: ProviderId,

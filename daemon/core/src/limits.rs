@@ -211,6 +211,12 @@ pub const BREAKER_COOLDOWN: Span = Span::from_millis(500);
 pub const BREAKER_COOLDOWN_MAX: Span = Span::from_millis(30_000);
 /// Requests whose gain and cost the price of an escalation is found by, and as many reference values of the calibration.
 pub const PRICE_SAMPLES: usize = 512;
+/// So often the engine is told the time of day.
+pub const WALL_CLOCK: Span = Span::from_millis(60_000);
+/// So often the traffic that was seen is written down.
+pub const TRAFFIC_SAVED: Span = Span::from_millis(3_600_000);
+/// What was too dear is looked at again after so long.
+pub const PRICE_AGAIN: Span = Span::from_millis(600_000);
 /// New ones among them before the price is found anew.
 pub const PRICE_NEWS: usize = 16;
 /// Last scores that are compared with those of the calibration.

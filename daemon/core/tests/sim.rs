@@ -31,6 +31,8 @@ mod perform;
 mod plan;
 #[path = "sim/process.rs"]
 mod process;
+#[path = "sim/spending.rs"]
+mod spending;
 #[path = "sim/store.rs"]
 mod store;
 #[path = "sim/way_out.rs"]

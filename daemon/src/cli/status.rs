@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::http::Face;
-use crate::telemetry::Status;
+use crate::telemetry::{BudgetStatus, Status};
 
 pub fn run(url: &str, token_file: Option<&Path>, as_json: bool) -> anyhow::Result<()> {
     let status: Status = Face::new(url, token_file)?.get("/status")?;
@@ -13,6 +13,19 @@ pub fn run(url: &str, token_file: Option<&Path>, as_json: bool) -> anyhow::Resul
         print(&status);
     }
     Ok(())
+}
+
+fn print_budget(budget: &BudgetStatus) {
+    let of = |limit: Option<String>| limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+    println!(
+        "budget   spent today {:.4}{} and {} bytes{}; this hour {} calls{}",
+        budget.money_today,
+        of(budget.money_per_day.map(|limit| limit.to_string())),
+        budget.bytes_today,
+        of(budget.bytes_per_day.map(|limit| limit.to_string())),
+        budget.calls_this_hour,
+        of(budget.calls_per_hour.map(|limit| limit.to_string()))
+    );
 }
 
 fn print(status: &Status) {
@@ -34,6 +47,7 @@ fn print(status: &Status) {
     );
     println!("store    {} bytes, {} messages waiting for their confirmation", status.store_bytes, status.outbox_rows);
     println!("asking   {} answered jobs about which a provider is still to be asked", status.inquiries);
+    print_budget(&status.budget);
     println!("memory   {} KiB at its peak", status.rss_kib);
     for link in &status.links {
         println!("link     {} {}", link.transport, if link.up { "up" } else { "down" });

@@ -1,6 +1,10 @@
-//! Regions and redaction steps in whole configurations.
+//! Budgets, regions and redaction steps in whole configurations.
 
-use picket_core::{job::ProviderId, limits};
+use picket_core::{
+    escalation::{budget::Limits, decide::Mode, money::Money},
+    job::ProviderId,
+    limits,
+};
 
 use super::{
     super::redact::{Image, Layout, Redact, Region},
@@ -35,6 +39,36 @@ fn that_nobody_is_left_is_said() {
     assert!(escalation.providers.is_empty());
     assert_eq!(escalation.warnings[1], "provider near is never asked: its region eu is not in `regions`");
     assert_eq!(escalation.warnings[2], "no provider is in an allowed region (us): nobody is ever asked");
+}
+
+#[test]
+fn a_budget_has_up_to_three_limits() {
+    let none = checked(&escalation("")).escalation.unwrap();
+    assert_eq!((none.budget, none.mode, none.audit_rate), (Limits::NONE, Mode::PromiseFirst, None));
+    let text = "mode = \"budget-first\"\naudit_rate = 0.5\n\
+                budget = { money_per_day = 2.5, bytes_per_day = \"50MiB\", calls_per_hour = 200 }";
+    let all = checked(&escalation(text)).escalation.unwrap();
+    let limits =
+        Limits { money_per_day: Money::from_units(2.5), bytes_per_day: Some(50 << 20), calls_per_hour: Some(200) };
+    assert_eq!((all.budget, all.mode, all.audit_rate), (limits, Mode::BudgetFirst, Some(0.5)));
+}
+
+#[test]
+fn a_budget_that_cannot_be_is_an_error() {
+    let text = |budget: &str| mistake(&escalation(&format!("budget = {{ {budget} }}")));
+    let error = |rest: &str| format!("error[config/invalid]: picket.toml:9:{rest}");
+    let money = error("28: `money_per_day` is an amount of at least 0, in the unit of `cost`");
+    assert_eq!(text("money_per_day = -1.0"), money);
+    assert_eq!(text("money_per_day = nan"), money);
+    assert!(text("bytes_per_day = \"50 MB\"").contains("unknown unit `MB`"), "{}", text("bytes_per_day = \"50 MB\""));
+    assert_eq!(
+        text("calls_per_day = 3"),
+        "error[config/unknown-key]: picket.toml:9:12: unknown key `calls_per_day`; did you mean `calls_per_hour`?"
+    );
+    assert_eq!(
+        mistake(&escalation("mode = \"cheap\"")),
+        error("8: unknown mode `cheap`; known here: promise-first, budget-first")
+    );
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! `[escalation]`: who is asked about doubtful answers.
 
-use picket_core::job::{Privacy, ProviderId};
-use serde::{Deserialize, de::IgnoredAny};
+use picket_core::{
+    escalation::{budget::Limits, decide::Mode, money::Money},
+    job::{Privacy, ProviderId},
+};
+use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
     provider::ProviderConfig,
     redact::{self, RawSteps, RedactStep},
     section::{ConfigError, Section, unknown_word},
+    units::Size,
     words::{choose, id_fault},
 };
 
@@ -22,8 +26,11 @@ pub struct Escalation {
     pub redact: Vec<RedactStep>,
     /// A certificate has to promise at least this, or it is not in force.
     pub promise: Demand,
-    /// Share of the jobs that get a second opinion, drawn by lottery.
-    pub audit_rate: f64,
+    /// Share of the jobs that get a second opinion, drawn by lottery; `None`: what suits traffic and budget.
+    pub audit_rate: Option<f64>,
+    /// Which comes first, the promise or the budget?
+    pub mode: Mode,
+    pub budget: Limits,
     /// Sentences for the operator.
     pub warnings: Vec<String>,
 }
@@ -34,12 +41,6 @@ pub struct Demand {
     pub alpha: Option<f64>,
     pub delta: Option<f64>,
 }
-
-/// Enough to notice within days when the parts change (escalation.md 2.2, "Lottery audits").
-const AUDIT_RATE: f64 = 0.02;
-
-/// Keys that protocol.md knows and this version does not.
-const NOT_YET: [&str; 2] = ["mode", "budget"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,19 +54,36 @@ struct Raw {
     alpha: Option<Spanned<f64>>,
     delta: Option<Spanned<f64>>,
     audit_rate: Option<Spanned<f64>>,
-    // Named so that they are no unknown keys; `check` refuses them before anything is parsed.
-    #[serde(rename = "mode")]
-    _mode: Option<IgnoredAny>,
-    #[serde(rename = "budget")]
-    _budget: Option<IgnoredAny>,
+    mode: Option<Spanned<String>>,
+    #[serde(default)]
+    budget: RawBudget,
+}
+
+/// What escalation may cost; what is not there is not limited.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBudget {
+    money_per_day: Option<Spanned<f64>>,
+    bytes_per_day: Option<Size>,
+    calls_per_hour: Option<u64>,
+}
+
+impl RawBudget {
+    fn limits(&self, section: &Section<'_>) -> Result<Limits, ConfigError> {
+        let money = |given: &Spanned<f64>| {
+            Money::from_units(*given.get_ref()).ok_or_else(|| {
+                section.error(Some(given.span()), "`money_per_day` is an amount of at least 0, in the unit of `cost`")
+            })
+        };
+        Ok(Limits {
+            money_per_day: self.money_per_day.as_ref().map(money).transpose()?,
+            bytes_per_day: self.bytes_per_day.map(|Size(bytes)| bytes),
+            calls_per_hour: self.calls_per_hour,
+        })
+    }
 }
 
 pub(super) fn check(section: &Section<'_>, providers: &[ProviderConfig]) -> Result<Escalation, ConfigError> {
-    let early = NOT_YET.iter().filter_map(|key| section.key_span(key));
-    if let Some(span) = early.min_by_key(|span| span.start) {
-        let message = "budgets are not there yet; remove this key";
-        return Err(section.fault("config/not-yet", Some(span), message));
-    }
     let raw: Raw = section.parse()?;
     let mut chosen = Vec::new();
     for name in &raw.providers {
@@ -104,10 +122,17 @@ pub(super) fn check(section: &Section<'_>, providers: &[ProviderConfig]) -> Resu
         Some(rate) if !(0.0..=1.0).contains(rate.get_ref()) => {
             return Err(section.error(Some(rate.span()), "`audit_rate` is a share of the jobs, 0 to 1"));
         }
-        Some(rate) => *rate.get_ref(),
-        None => AUDIT_RATE,
+        rate => rate.as_ref().map(|rate| *rate.get_ref()),
     };
-    Ok(Escalation { providers: chosen, privacy, redact, promise, audit_rate, warnings })
+    let mode = match &raw.mode {
+        Some(word) => {
+            let choices = [("promise-first", Mode::PromiseFirst), ("budget-first", Mode::BudgetFirst)];
+            choose(section, "mode", word, &choices, &[])?
+        }
+        None => Mode::default(),
+    };
+    let budget = raw.budget.limits(section)?;
+    Ok(Escalation { providers: chosen, privacy, redact, promise, audit_rate, mode, budget, warnings })
 }
 
 fn regions_of<'r>(

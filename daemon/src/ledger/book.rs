@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{
     Notice, Refused, files,
-    line::{After, Begins, Dropped, FORMAT, Line, Link, NOTHING, What, follow, seal, split},
+    line::{After, Begins, Booked, Dropped, FORMAT, Leaving, Line, Link, NOTHING, What, follow, seal, split},
     open::{Found, examine},
 };
 use crate::{calendar::Calendar, failpoint};
@@ -26,6 +26,8 @@ pub struct Book {
     calendar: Box<dyn Calendar>,
     page: Option<Page>,
     notices: Vec<Notice>,
+    /// The budget as the call sees it that was made last.
+    budget: Option<Booked>,
 }
 
 /// The open file.
@@ -49,7 +51,7 @@ struct Page {
 
 impl Book {
     pub const fn new(folder: PathBuf, calendar: Box<dyn Calendar>) -> Self {
-        Self { folder, calendar, page: None, notices: Vec::new() }
+        Self { folder, calendar, page: None, notices: Vec::new(), budget: None }
     }
 
     /// What happened that somebody should know.
@@ -112,8 +114,11 @@ impl Book {
     ///
     /// # Errors
     /// The ledger cannot be opened, or the line is longer than any line may be.
-    pub fn stage(&mut self, what: What) -> Result<u64, Refused> {
+    pub fn stage(&mut self, mut what: What) -> Result<u64, Refused> {
         self.open()?;
+        if let What::Leaves(leaving) = &mut what {
+            self.keep_the_newest(leaving);
+        }
         self.turn_the_page().map_err(|error| unwritable(&self.folder, &error))?;
         let Some(page) = &self.page else { return Err(unwritable(&self.folder, &io::Error::other("it closed"))) };
         let line = self.line(page.newest.seq + 1, page.newest.hash.clone(), what);
@@ -127,6 +132,15 @@ impl Book {
         page.staged.extend_from_slice(&text);
         page.newest = link;
         Ok(page.newest.seq)
+    }
+
+    /// Requests come here in another order than their money was put aside; the last line is to know of all.
+    fn keep_the_newest(&mut self, leaving: &mut Leaving) {
+        let count = |booked: &Option<Booked>| booked.as_ref().map(|booked| booked.spent.count);
+        if count(&leaving.budget) > count(&self.budget) {
+            self.budget.clone_from(&leaving.budget);
+        }
+        leaving.budget.clone_from(&self.budget);
     }
 
     /// Writes and syncs what was staged. Whatever fails, none of it is in the ledger then.

@@ -3,7 +3,7 @@
 //! `{"seq":7,"prev":"…",…,"hash":"…"}`: `hash` is the SHA-256 of the text before `,"hash":"`, `prev` the `hash` of the line
 //! before. So a line can be checked with `sed` and `sha256sum`, and none can change without the next one noticing.
 
-use picket_core::escalation::money::Money;
+use picket_core::escalation::{budget::Spent, money::Money};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -87,6 +87,19 @@ pub struct Leaving {
     pub sha256: String,
     /// What the call may cost at most.
     pub reserved_nanos: Money,
+    /// All that is spent or reserved at this moment: what the next process begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Booked>,
+}
+
+/// A state of the budget, and when that was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Booked {
+    #[serde(flatten)]
+    pub spent: Spent,
+    /// Boot of the machine, and microseconds since.
+    pub boot: String,
+    pub up_us: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

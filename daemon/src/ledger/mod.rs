@@ -17,7 +17,7 @@
 pub mod book;
 pub mod files;
 pub mod line;
-mod open;
+pub mod open;
 pub mod read;
 
 #[cfg(test)]

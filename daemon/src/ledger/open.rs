@@ -9,8 +9,38 @@ use std::{
 
 use super::{
     files,
-    line::{Link, follow, split},
+    line::{Booked, Link, What, follow, split},
 };
+
+/// The budget as the last request left it; `None`: none ever left.
+///
+/// # Errors
+/// The ledger is damaged or cannot be read: nobody knows what was spent.
+pub fn last_budget(folder: &Path) -> Result<Option<Booked>, String> {
+    if !folder.exists() {
+        return Ok(None);
+    }
+    match examine(folder).map_err(|error| format!("{}: {error}", folder.display()))? {
+        Found::Nothing => return Ok(None),
+        Found::Damaged { why, .. } => return Err(why),
+        Found::Good(_) => {}
+    }
+    let older = files::older(folder).map_err(|error| error.to_string())?;
+    let newest_first =
+        std::iter::once(folder.join(files::CURRENT)).chain(older.into_iter().rev().map(|(_, path)| path));
+    for path in newest_first {
+        let text = files::read(&path).map_err(|error| error.to_string())?.unwrap_or_default();
+        let lines: Vec<&[u8]> = split(&text).0.collect();
+        let booked = lines.into_iter().rev().find_map(|line| match follow(None, line).ok()?.0.what {
+            What::Leaves(leaving) => leaving.budget,
+            _ => None,
+        });
+        if booked.is_some() {
+            return Ok(booked);
+        }
+    }
+    Ok(None)
+}
 
 /// A ledger as it was found.
 pub enum Found {

@@ -21,6 +21,8 @@ pub(super) struct Trouble {
     pub text: String,
     /// It passes, and nothing was worked on: the same question may be sent again, and is not paid twice.
     pub passing: bool,
+    /// There was no connection: nothing of the question left.
+    pub unsent: bool,
 }
 
 /// Characters of what the other end says, in a log line …
@@ -38,7 +40,7 @@ pub(super) fn bad(why: impl std::fmt::Display) -> Fault {
 
 impl Trouble {
     pub fn new(kind: ProviderFault, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), passing: false }
+        Self { kind, text: text.into(), passing: false, unsent: false }
     }
 
     /// No answer, or only a part of one.
@@ -46,11 +48,12 @@ impl Trouble {
         let text = chain(error);
         if let Some(tls) = TlsFault::of(error) {
             let hint = if tls == TlsFault::Expired { " (is the clock of this machine right?)" } else { "" };
-            return Self::new(ProviderFault::Untrusted(tls.code()), format!("{}: {text}{hint}", tls.code()));
+            let text = format!("{}: {text}{hint}", tls.code());
+            return Self { unsent: true, ..Self::new(ProviderFault::Untrusted(tls.code()), text) };
         }
         if error.is_connect() {
             // A connection that did not come about in time is one that did not come about.
-            return Self { kind: ProviderFault::Unreachable, text, passing: true };
+            return Self { kind: ProviderFault::Unreachable, text, passing: true, unsent: true };
         }
         let kind = if error.is_timeout() {
             ProviderFault::TooSlow
@@ -88,7 +91,7 @@ impl Trouble {
             505.. => (ProviderFault::Failing, false),
             _ => (ProviderFault::Refused, false),
         };
-        Self { kind, text: format!("HTTP status {status}: {said}"), passing }
+        Self { kind, text: format!("HTTP status {status}: {said}"), passing, unsent: false }
     }
 }
 

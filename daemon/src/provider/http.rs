@@ -20,7 +20,10 @@ use super::{
     fault::{self, Fault, Trouble},
     pace::Pace,
 };
-use crate::config::{ConfigError, Section};
+use crate::{
+    config::{ConfigError, Section},
+    ports::Meter,
+};
 
 /// `{url}/{path}`; `secret_key` is the key of the section under which a secret belongs.
 ///
@@ -136,17 +139,35 @@ impl Line {
 
     /// Posts a question, up to [`limits::PROVIDER_ATTEMPTS`] times: again only after trouble that passes, and as far as
     /// the purse of retries and the deadline allow.
-    pub async fn post(&self, deadline: Instant, headers: HeaderMap, body: Bytes) -> Result<Reply, Fault> {
+    pub async fn post(
+        &self,
+        deadline: Instant,
+        headers: HeaderMap,
+        body: Bytes,
+        meter: &Meter,
+    ) -> Result<Reply, Fault> {
+        let bytes = body.len() as u64;
         let mut attempt = 1;
         loop {
             self.pace.wait_for_rest(deadline).await?;
+            if !meter.leaves(bytes) {
+                let text =
+                    format!("a question of {bytes} bytes, sent {attempt} times, is more than was put aside for it");
+                return Err((ProviderFault::Unsuited, text));
+            }
             let trouble = match self.once(deadline, headers.clone(), body.clone()).await {
                 Ok(reply) => {
+                    meter.worked_on();
                     self.pace.succeeded(attempt > 1);
                     return Ok(reply);
                 }
                 Err(trouble) => trouble,
             };
+            if trouble.unsent {
+                meter.stayed(bytes);
+            } else if !trouble.passing {
+                meter.worked_on();
+            }
             if let ProviderFault::Limited(rest) = trouble.kind {
                 self.pace.rest(rest);
             }

@@ -115,9 +115,8 @@ async fn ask(line: &Line, question: &Question) -> Result<Upstream, Fault> {
     // Another Picket then gives up when we do.
     parameters.insert("deadline-ms".to_owned(), (question.timeout.as_micros() / 1000).max(1).into());
     let (body, json_len) = oip::encode_request(question.id.as_str(), parameters, &question.inputs);
-    let sent = body.len() as u64;
     let headers = HeaderMap::from_iter([(INFERENCE_HEADER, HeaderValue::from(json_len))]);
-    let reply = line.post(deadline, headers, body.into()).await?;
+    let reply = line.post(deadline, headers, body.into(), &question.meter).await?;
     let split = match reply.headers.get(INFERENCE_HEADER) {
         None => reply.body.len(),
         Some(length) => {
@@ -126,8 +125,7 @@ async fn ask(line: &Line, question: &Question) -> Result<Upstream, Fault> {
         }
     };
     let response = oip::decode_response(&reply.body[..split], &reply.body.slice(split..)).map_err(bad)?;
-    let upstream = judge(response, &question.labels)?;
-    Ok(Upstream { sent, ..upstream })
+    judge(response, &question.labels)
 }
 
 const INFERENCE_HEADER: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -150,7 +148,7 @@ fn judge(response: Response, labels: &[String]) -> Result<Upstream, Fault> {
             (index, Some(confidence))
         }
     };
-    Ok(Upstream { index, confidence, outputs: response.outputs, model, cost: None, sent: 0 })
+    Ok(Upstream { index, confidence, outputs: response.outputs, model, cost: None })
 }
 
 /// The first of the highest scores, and its probability: the score itself when the scores are probabilities already,

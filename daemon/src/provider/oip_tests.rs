@@ -56,10 +56,12 @@ async fn tensors_go_and_come_binary() {
     .await;
     let url = format!("{}/base/", server.url);
     let provider = configure(&url, &format!("token_file = {token:?}")).unwrap().provider;
-    let upstream = provider.ask(question(2_000)).await.unwrap();
+    let asked = question(2_000);
+    let meter = asked.meter.clone();
+    let upstream = provider.ask(asked).await.unwrap();
     assert_eq!((upstream.index, upstream.outputs[0].to_f32()), (1, vec![0.0, 1.0, 0.0]));
     let (head, body) = hears.recv().unwrap();
-    assert_eq!(upstream.sent, body.len() as u64);
+    assert_eq!(meter.sent(), body.len() as u64);
     assert!(head.starts_with("post /base/v2/models/digits%20large/infer "), "{head}");
     assert!(head.contains("authorization: bearer s3cret\r\n"), "{head}");
     let json_len = head.lines().find_map(|line| line.strip_prefix("inference-header-content-length: ")?.parse().ok());

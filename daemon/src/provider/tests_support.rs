@@ -18,7 +18,7 @@ use tokio::{
 use super::{ProviderKind, ProviderSetup, anthropic::Anthropic, fault::Fault, oip::Oip, openai::OpenAi};
 use crate::{
     config::{ConfigError, Section, section::Source},
-    ports::{Question, Upstream},
+    ports::{Meter, Question, Upstream},
     tensor::Tensor,
 };
 
@@ -63,6 +63,7 @@ pub fn question(timeout_ms: u64) -> Question {
         inputs: vec![Tensor::from_f32("x", vec![1, 2], &[1.0, 2.0]).unwrap()],
         labels: ["cat", "dog", "bird"].map(str::to_owned).into(),
         timeout: Span::from_millis(timeout_ms),
+        meter: Arc::new(Meter::new(u64::MAX)),
     }
 }
 

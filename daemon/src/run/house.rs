@@ -5,6 +5,7 @@ mod arriving;
 mod asking;
 mod cargo;
 mod digest;
+mod funds;
 mod health;
 mod inquiring;
 mod lottery;
@@ -18,19 +19,19 @@ use std::{
 
 use picket_core::{
     Action, Input, Opinion, Outcome,
-    engine::Engine,
+    engine::{Call, Engine},
     escalation::decide::Observation,
     job::{Key, ModelId, Privacy, RowId, StoredJob},
     time::{Moment, Span},
 };
 use tokio::sync::mpsc;
 
-use self::{asking::Egress, cargo::Cargo, inquiring::Inquiries, lottery::Lottery};
+use self::{asking::Egress, cargo::Cargo, funds::Funding, inquiring::Inquiries, lottery::Lottery};
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
     failpoint,
     ledger::Ledger,
-    ports::{Clock, Death, Event, Inferred, Losses, Message, Write},
+    ports::{Ask, Clock, Death, Event, Inferred, Losses, Message, Write},
     store::desk::{Desk, Inquire},
     telemetry::Telemetry,
 };
@@ -56,6 +57,7 @@ pub(super) struct House {
     telemetry: Arc<Telemetry>,
     default_privacy: Privacy,
     egress: Egress,
+    funding: Funding,
     inquiries: Inquiries,
     lottery: Lottery,
     inbox: mpsc::Sender<Event>,
@@ -100,8 +102,9 @@ impl House {
             telemetry: parts.telemetry,
             default_privacy: parts.default_privacy,
             egress: Egress::new(parts.ledger),
+            funding: Funding::new(parts.calendar),
             inquiries: Inquiries::default(),
-            lottery: Lottery::new(recovered.salt, parts.audit_rate),
+            lottery: Lottery::new(recovered.salt),
             inbox: parts.inbox,
             cargo: HashMap::new(),
             next_key: 0,
@@ -113,6 +116,7 @@ impl House {
             store_failing: false,
             next_check: None,
         };
+        house.fund(parts.funds, &recovered.learned);
         house.recover(recovered);
         Ok((house, parts.events))
     }
@@ -167,7 +171,8 @@ impl House {
                 let result = result.map(|inferred| self.keep_inferred(key, inferred));
                 self.hear_core(Input::Inferred { key, model, result, prepare, infer });
             }
-            Event::Upstream { key, provider, timeout, took, result } => {
+            Event::Upstream { key, provider, timeout, took, charge, result } => {
+                self.hear_core(Input::Settled { call: Call::Job(key, provider), provider, charge });
                 let result = self.hear_provider(provider, result).map(|upstream| {
                     let opinion = Opinion { class: upstream.index };
                     if let Some(cargo) = self.cargo.get_mut(&key) {
@@ -177,7 +182,8 @@ impl House {
                 });
                 self.hear_core(Input::ProviderAnswered { key, provider, timeout, took, result });
             }
-            Event::Opinion { inquiry, provider, timeout, result } => {
+            Event::Opinion { inquiry, provider, timeout, charge, result } => {
+                self.hear_core(Input::Settled { call: Call::Inquiry(inquiry), provider, charge });
                 self.hear_opinion(inquiry, provider, timeout, result);
             }
             Event::Core(input) => {
@@ -193,6 +199,7 @@ impl House {
 
     pub fn hear_core(&mut self, input: Input) {
         let now = self.clock.now();
+        self.tell_the_time(now);
         self.engine.step(now, input, &mut self.actions);
         self.perform_all();
     }
@@ -227,6 +234,8 @@ impl House {
             }
         }
         self.plan_next_check();
+        self.watch_the_budget();
+        self.telemetry.gauge_budget(self.engine.budget().left());
         self.telemetry.gauge(&self.engine.tally(), self.engine.outbox_rows(), self.store_bytes);
         self.announce_losses();
     }
@@ -255,9 +264,11 @@ impl House {
             Action::Accept { key, deadline_at } => self.accept(key, deadline_at),
             Action::Ack { ticket } => self.transports[ticket.transport.0].transport.ack(ticket),
             Action::Infer { key, model } => self.infer(key, model),
-            Action::Ask { key, model, provider, timeout, reason } => self.ask(key, model, provider, timeout, reason),
-            Action::Inquire { inquiry, model, provider, timeout, reason } => {
-                self.desk.inquire(Inquire { inquiry, model, provider, timeout, reason });
+            Action::Ask { key, model, provider, timeout, reason, allowance } => {
+                self.ask(key, Ask { model, provider, timeout, reason, allowance });
+            }
+            Action::Inquire { inquiry, model, provider, timeout, reason, allowance } => {
+                self.desk.inquire(Inquire { inquiry, ask: Ask { model, provider, timeout, reason, allowance } });
             }
             Action::Close { inquiry, job, model, was, age, ending } => {
                 self.close_inquiry(inquiry, &job, model, &was, age, ending);
@@ -320,7 +331,8 @@ impl House {
             deadline_at,
             priority: cargo.request.priority,
             privacy: cargo.request.privacy.unwrap_or(self.default_privacy),
-            audit: self.lottery.draws(&cargo.id),
+            // The store does not keep it: it is drawn again when the job is taken up.
+            audit: false,
             bytes: cargo.request.content.size() as u64,
             attempts: 0,
             asker: cargo.request.reply.to.mark(),

@@ -6,28 +6,24 @@
 use std::{sync::Arc, sync::mpsc, thread};
 
 use picket_core::{
-    escalation::decide::Reason,
     inquiry::InquiryId,
-    job::{Epoch, ModelId, ProviderId, RowId, TransportId},
+    job::{Epoch, RowId, TransportId},
     limits,
-    time::{Moment, Span},
+    time::Moment,
 };
 
 use tokio::sync::oneshot;
 
-use crate::ports::{DeadLetter, Event, Inbox, Message, Request, Revived, Store, Write, Written};
+use crate::ports::{Ask, DeadLetter, Event, Inbox, Message, Request, Revived, Store, Write, Written};
 
 /// A row that its transport is ready for and that has to be read first.
 pub type Fetch = (TransportId, RowId, Epoch);
 
 /// An inquiry that a provider is ready for and whose job has to be read first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Inquire {
     pub inquiry: InquiryId,
-    pub model: ModelId,
-    pub provider: ProviderId,
-    pub timeout: Span,
-    pub reason: Reason,
+    pub ask: Ask,
 }
 
 /// Asked by somebody outside, through the run loop.
@@ -209,7 +205,14 @@ fn serve(mut store: Box<dyn Store>, batches: &mpsc::Receiver<Batch>, inbox: &Inb
 fn perform(store: &mut dyn Store, batch: Batch) -> Done {
     let mut written = if batch.writes.is_empty() { Vec::new() } else { store.transact(batch.writes) };
     let fetched = batch.fetches.into_iter().map(|fetch| (fetch, store.row(fetch.1))).collect();
-    let inquiries = batch.inquiries.into_iter().map(|inquire| (inquire, store.inquiry(inquire.inquiry))).collect();
+    let inquiries = batch
+        .inquiries
+        .into_iter()
+        .map(|inquire| {
+            let request = store.inquiry(inquire.inquiry);
+            (inquire, request)
+        })
+        .collect();
     let mut retried = Vec::new();
     for errand in batch.errands {
         match errand {

@@ -11,10 +11,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Engine, learning::Label};
+use super::{
+    Engine,
+    learning::Label,
+    spending::{Call, Spending},
+};
 use crate::{
     Action, Note, Opinion, OutboxRow, ProviderFault,
-    escalation::backlog::{self, Rank},
+    escalation::{
+        backlog::{self, Rank},
+        budget::Cost,
+    },
     inquiry::{Dropped, Ending, Inquiry, InquiryId, Lane, StoredInquiry},
     job::{JobId, ModelId, ProviderId},
     limits,
@@ -30,7 +37,7 @@ pub(super) struct Inquiries {
     /// The most valuable is the last.
     by_value: BTreeSet<(Rank, InquiryId)>,
     bytes: u64,
-    /// A provider that rests now is worth another try then.
+    /// A provider that rests now, or a budget that is gone, is worth another try then.
     pub(super) wake: Option<Moment>,
 }
 
@@ -61,6 +68,12 @@ impl Open {
         let gain = self.inquiry.gain.max(limits::INQUIRY_GAIN_MIN);
         let half_life = limits::INQUIRY_HALF_LIFE.as_micros() as f64 / 1e6;
         Rank(backlog::key(gain, self.bytes, self.since_s, half_life))
+    }
+
+    /// Gain that is left of it by now.
+    fn worth(&self, now: Moment) -> f64 {
+        let half_life = limits::INQUIRY_HALF_LIFE.as_micros() as f64 / 1e6;
+        self.inquiry.gain * (-(seconds(now) - self.since_s).max(0.0) / half_life).exp2()
     }
 }
 
@@ -235,27 +248,38 @@ impl Engine {
 
     /// Asks while a provider is free: jobs that wait for an answer come first.
     pub(super) fn ask_about_inquiries(&mut self, now: Moment, out: &mut Vec<Action>) {
-        self.ask_while_somebody_has_time(now, out);
+        let cheaper = self.ask_while_somebody_has_time(now, out);
         let waits = self.inquiries.waits() && !self.draining;
         let rests = self.providers.iter().filter_map(|provider| provider.rests_until());
-        self.inquiries.wake = rests.filter(|until| waits && *until > now).min();
+        self.inquiries.wake = rests.chain(cheaper).filter(|until| waits && *until > now).min();
     }
 
-    fn ask_while_somebody_has_time(&mut self, now: Moment, out: &mut Vec<Action>) {
+    /// When the most valuable one may be affordable, if it is the budget that it waits for.
+    fn ask_while_somebody_has_time(&mut self, now: Moment, out: &mut Vec<Action>) -> Option<Moment> {
+        self.spending.roll(now);
         while let Some(id) = self.inquiries.next().filter(|_| !self.draining) {
-            let Some(open) = self.inquiries.open.get(&id) else { return };
+            let Some(open) = self.inquiries.open.get(&id) else { return None };
             if expired(open, now) {
                 self.close_inquiry(now, id, Ending::Dropped(Dropped::Expired), out);
                 continue;
             }
-            let (model, failed, reason) = (open.model, open.failed, open.inquiry.reason);
+            let (model, failed, reason, bytes) = (open.model, open.failed, open.inquiry.reason, open.bytes);
+            let worth = (open.inquiry.lane == Lane::Value).then(|| open.worth(now));
             let listed = self.models[model.0].rules().policy.providers.iter().copied().enumerate().skip(failed);
             let Some((place, provider)) = listed.clone().find(|(_, id)| self.providers[id.0].has_time(now)) else {
                 if listed.len() == 0 {
                     self.close_inquiry(now, id, Ending::Dropped(Dropped::Refused), out);
                     continue;
                 }
-                return;
+                return None;
+            };
+            let most = Spending::most(self.providers[provider.0].rules.price, bytes);
+            if !self.is_worth_its_price(now, worth, provider, most) {
+                // A price falls slowly, while nobody asks, too.
+                return Some(self.spending.rolls_at().min(now + limits::PRICE_AGAIN));
+            }
+            let Some(allowance) = self.spending.reserve(now, Call::Inquiry(id), most) else {
+                return Some(self.spending.rolls_at());
             };
             self.inquiries.unqueue(id);
             if let Some(open) = self.inquiries.open.get_mut(&id) {
@@ -266,8 +290,18 @@ impl Engine {
             asked.calls += 1;
             asked.inquiries += 1;
             let timeout = asked.rules.timeout;
-            out.push(Action::Inquire { inquiry: id, model, provider, timeout, reason });
+            out.push(Action::Inquire { inquiry: id, model, provider, timeout, reason, allowance });
         }
+        None
+    }
+
+    /// `worth`: what its answer brings by now; `None`: it measures, whatever it brings.
+    fn is_worth_its_price(&self, now: Moment, worth: Option<f64>, provider: ProviderId, most: Cost) -> bool {
+        let Some(worth) = worth else { return true };
+        if self.spending.rich(now) {
+            return true;
+        }
+        worth >= self.spending.prices(now).threshold(self.spending.usual(provider, most))
     }
 }
 

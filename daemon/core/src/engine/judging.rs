@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Engine, FAR, Provider, Stage,
     learning::{Label, Watch},
+    spending::{Call, Spending},
 };
 use crate::{
     Action, Answer, Note, Opinion, Outcome, ProviderFault, Source, Timing,
@@ -56,19 +57,31 @@ impl Engine {
         let Some(job) = self.jobs.get_mut(&key) else { return };
         let Some(model) = job.model else { return };
         let policy = &self.models[model.0].rules().policy;
-        let views: Vec<ProviderView> = policy.providers.iter().map(|id| self.providers[id.0].view(*id, now)).collect();
+        let suspect = self.watches[model.0].as_ref().is_some_and(Watch::suspects);
+        let judged = decide::judge(&seen, policy, suspect);
+        if let (Some(first), 0) = (policy.providers.first().map(|id| &self.providers[id.0].rules), asked) {
+            let gain = if job.privacy.may_leave(policy.redacts) { judged.bid(first.accuracy) } else { 0.0 };
+            let usual = self.spending.usual(policy.providers[0], Spending::most(first.price, job.bytes));
+            self.spending.saw(now, gain, usual);
+        }
+        let prices = self.spending.prices(now);
+        let views = policy.providers.iter().map(|id| {
+            let most = Spending::most(self.providers[id.0].rules.price, job.bytes);
+            let threshold = prices.threshold(self.spending.usual(*id, most));
+            self.providers[id.0].view(*id, now, (most, self.spending.affords(most), threshold))
+        });
         let left = job.deadline_at.since(now);
         let around = Circumstances {
             privacy: job.privacy,
-            providers: views,
+            providers: views.collect(),
             left,
             whole: job.whole,
             asked,
             audit: job.audit,
-            suspect: self.watches[model.0].as_ref().is_some_and(Watch::suspects),
-            rich: true,
+            suspect,
+            rich: self.spending.rich(now),
         };
-        let decision = decide::decide(&seen, policy, &around);
+        let decision = decide::conclude(&judged, &seen, policy, &around);
         if let (Some(rated), 0) = (decision.rated, asked) {
             self.scored(model, rated.s, out);
         }
@@ -83,12 +96,18 @@ impl Engine {
                 self.answer(now, key, Source::Local, reason, &decision, out);
             }
             Verdict::Escalate { provider, timeout, reason } => {
+                let most =
+                    around.providers.iter().find(|view| view.id == provider).map_or(Cost::ZERO, |view| view.cost);
+                let Some(allowance) = self.spending.reserve(now, Call::Job(key, provider), most) else {
+                    // It was affordable a moment ago; whatever happened, the job has its answer.
+                    return self.answer(now, key, Source::Local, Reason::LocalUncertifiedBudget, &decision, out);
+                };
                 let place = around.providers.iter().position(|view| view.id == provider).unwrap_or(0);
                 self.providers[provider.0].breaker.admit(now);
                 self.providers[provider.0].calls += 1;
                 self.providers[provider.0].live_at = Some(now);
                 job.stage = Stage::Asking { provider, asked: place + 1, seen, decision: Box::new(decision) };
-                out.push(Action::Ask { key, model, provider, timeout, reason });
+                out.push(Action::Ask { key, model, provider, timeout, reason, allowance });
                 self.set_wake(key, now + timeout);
             }
             Verdict::Fail(why) => self.fail(now, key, Failure::new("model/invalid-output", why), out),
@@ -178,16 +197,16 @@ impl Engine {
 }
 
 impl Provider {
-    fn view(&self, id: ProviderId, now: Moment) -> ProviderView {
+    fn view(&self, id: ProviderId, now: Moment, (cost, affordable, threshold): (Cost, bool, f64)) -> ProviderView {
         let admits = self.breaker.would_admit(now) && self.calls < limits::PROVIDER_CALLS;
         ProviderView {
             id,
             admits,
             timeout: self.rules.timeout,
             accuracy: self.rules.accuracy,
-            cost: Cost::ZERO,
-            affordable: true,
-            threshold: 0.0,
+            cost,
+            affordable,
+            threshold,
         }
     }
 

@@ -34,6 +34,10 @@ pub struct Cost {
     pub bytes: u64,
 }
 
+impl Limits {
+    pub const NONE: Self = Self { money_per_day: None, bytes_per_day: None, calls_per_hour: None };
+}
+
 impl Cost {
     pub const ZERO: Self = Self { money: Money::ZERO, bytes: 0 };
 }
@@ -90,6 +94,8 @@ pub struct Budget {
     hour: Period,
     spent: Sum,
     reserved: Sum,
+    /// Reservations ever made.
+    count: u64,
 }
 
 /// A [`Budget`] for the next process. What was reserved when it was made counts as spent: nobody will ever know whether those
@@ -97,6 +103,8 @@ pub struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     pub version: u32,
+    /// Reservations that it knows of. Of two, the one with more knows more.
+    pub count: u64,
     pub money: Money,
     pub bytes: u64,
     pub calls: u64,
@@ -112,7 +120,18 @@ impl Budget {
     /// Nothing is spent. `unix_s` is given only where something outside (NTP) vouches for the wall clock.
     pub fn new(limits: Limits, now: Moment, unix_s: Option<u64>) -> Self {
         let [day, hour] = [DAY, HOUR].map(|length| Period::begin(length, now, unix_s));
-        Self { limits, day, hour, spent: Sum::default(), reserved: Sum::default() }
+        Self { limits, day, hour, spent: Sum::default(), reserved: Sum::default(), count: 0 }
+    }
+
+    /// What was spent in this period nobody knows any more: so nothing is left of it.
+    pub fn lost(limits: Limits, now: Moment, unix_s: Option<u64>) -> Self {
+        let Limits { money_per_day, bytes_per_day, calls_per_hour } = limits;
+        let spent = Sum {
+            money: money_per_day.unwrap_or_default(),
+            bytes: bytes_per_day.unwrap_or_default(),
+            calls: calls_per_hour.unwrap_or_default(),
+        };
+        Self { spent, ..Self::new(limits, now, unix_s) }
     }
 
     /// `away`: time since [`Budget::spent`] by a clock that does not jump, which there is within one boot only; after a reboot
@@ -129,6 +148,7 @@ impl Budget {
             hour: Period::resume(HOUR, &spent.hour, now, away),
             spent: Sum { money, bytes, calls },
             reserved: Sum::default(),
+            count: spent.count,
         })
     }
 
@@ -136,6 +156,7 @@ impl Budget {
     pub fn spent(&self, now: Moment) -> Spent {
         Spent {
             version: Spent::VERSION,
+            count: self.count,
             money: self.spent.money + self.reserved.money,
             bytes: self.spent.bytes.saturating_add(self.reserved.bytes),
             calls: self.spent.calls.saturating_add(self.reserved.calls),
@@ -170,6 +191,7 @@ impl Budget {
         self.reserved.money = self.reserved.money + cost.money;
         self.reserved.bytes = self.reserved.bytes.saturating_add(cost.bytes);
         self.reserved.calls = self.reserved.calls.saturating_add(1);
+        self.count = self.count.saturating_add(1);
         Some(Reservation { cost })
     }
 
@@ -203,6 +225,11 @@ impl Budget {
             bytes: limits.bytes_per_day.map(|limit| left(limit, spent.bytes, reserved.bytes)),
             calls: limits.calls_per_hour.map(|limit| left(limit, spent.calls, reserved.calls)),
         }
+    }
+
+    /// What the present periods have cost, without what is only reserved.
+    pub const fn so_far(&self) -> (Money, u64, u64) {
+        (self.spent.money, self.spent.bytes, self.spent.calls)
     }
 
     pub const fn limits(&self) -> Limits {

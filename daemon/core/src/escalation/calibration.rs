@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     certificate::{self, Case, Certificate, Promise, TooFew},
+    gain,
     platt::Platt,
     score::{ScoreRule, ScoreSection},
     shift::Reference,
@@ -290,6 +291,15 @@ pub struct Certified {
 }
 
 impl Certified {
+    /// What asking a provider of this accuracy would have gained in each of so many cases; 0 for the certified ones.
+    pub fn gains(&self, accuracy: f64, cases: usize) -> Vec<f64> {
+        let least = self.lambdas.iter().copied().fold(f32::INFINITY, f32::min);
+        let gain = |s: f32| {
+            if s >= least { 0.0 } else { gain::gain(1.0, accuracy, self.wrong.p_wrong(s)) }
+        };
+        self.scores.spread(cases).into_iter().map(gain).collect()
+    }
+
     /// The next certificate of this model, on cases that the lottery has drawn and a provider has labelled.
     ///
     /// # Errors

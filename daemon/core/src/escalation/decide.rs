@@ -126,6 +126,26 @@ impl Circumstances {
     };
 }
 
+/// An answer before anybody is asked: how sure it is, and whether that is enough.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    /// The local answer.
+    pub rated: Option<Rated>,
+    /// What it was compared with.
+    pub lambda: Option<f32>,
+    /// The certificate in force covers it.
+    pub certified: bool,
+    /// Why somebody should be asked.
+    pub doubt: Option<Reason>,
+}
+
+impl Judged {
+    /// The gain that asking somebody would bring who is right with probability `accuracy`; 0 for what is not asked about.
+    pub fn bid(&self, accuracy: f64) -> f64 {
+        if self.doubt.is_some() { gain_of(self.rated, accuracy) } else { 0.0 }
+    }
+}
+
 /// The numbers that led to a decision; part of every result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -135,8 +155,12 @@ pub struct Evidence {
     pub lambda: Option<f32>,
     /// Estimated probability that the local answer is wrong.
     pub p_wrong: Option<f32>,
-    /// By how much a provider's answer is expected to be right more often than the local one.
+    /// By how much a provider's answer is expected to be right more often than the local one …
     pub gain: Option<f64>,
+    /// … and how much it must, for the budget to last; 0 without a budget, infinite when it is gone.
+    pub price: Option<f64>,
+    /// What asking costs at most.
+    pub cost: Option<Cost>,
     /// Drawn by lottery for a second opinion.
     pub audit: bool,
     /// What the certificate promises, and on how many cases; also while it is suspended.
@@ -175,22 +199,35 @@ pub struct Decision {
 
 /// Decides on a local output. Pure: the same arguments give the same decision.
 pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances) -> Decision {
+    conclude(&judge(seen, policy, around.suspect), seen, policy, around)
+}
+
+/// How sure the local answer is. `suspect`: the certificate is suspended.
+pub fn judge(seen: &Observation, policy: &Policy, suspect: bool) -> Judged {
     let rated = rate(seen, policy);
-    let evidence = evidence(rated, policy, around);
-    let covered = matches!((&policy.calibration, evidence.s, evidence.lambda),
-        (State::Valid(_), Some(s), Some(lambda)) if s >= lambda);
-    let certified = covered && !around.suspect;
+    let certificate = policy.calibration.certified();
+    let lambda = rated
+        .and_then(|rated| certificate.map_or(policy.threshold, |certificate| Some(certificate.lambda(rated.class))));
+    let s = rated.map(|rated| rated.s);
+    let covered = certificate.is_some() && matches!((s, lambda), (Some(s), Some(lambda)) if s >= lambda);
     let doubt = match seen {
         Observation::Opaque => None,
         Observation::Malformed(_) => Some(Reason::EscBadOutput),
-        Observation::Scores(_) => match (evidence.s, evidence.lambda) {
-            (Some(_), Some(_)) if covered && around.suspect => Some(Reason::EscSuspect),
+        Observation::Scores(_) => match (s, lambda) {
+            (Some(_), Some(_)) if covered && suspect => Some(Reason::EscSuspect),
             // A NaN is not below anything, and is no certainty either.
             (Some(s), Some(lambda)) if s < lambda || s.is_nan() => Some(Reason::EscBelowLambda),
             (None, _) => Some(Reason::EscBadOutput),
             _ => None,
         },
     };
+    Judged { rated, lambda, certified: covered && !suspect, doubt }
+}
+
+/// What follows from a judgement, as things are around it.
+pub fn conclude(judged: &Judged, seen: &Observation, policy: &Policy, around: &Circumstances) -> Decision {
+    let Judged { rated, certified, doubt, .. } = *judged;
+    let evidence = evidence(judged, policy, around);
     let verdict = match doubt {
         None if certified => Verdict::AnswerLocal(Reason::LocalCertified),
         None => Verdict::AnswerLocal(uncertified(policy, around)),
@@ -198,7 +235,7 @@ pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances) -> De
             (State::Valid(_), Reason::EscBelowLambda) => Reason::LocalPolicyNoEgress,
             _ => uncertified(policy, around),
         }),
-        Some(reason) => escalate(reason, policy, around),
+        Some(reason) => escalate(reason, rated, policy, around),
     };
     let verdict = match (seen, verdict) {
         (Observation::Malformed(why), Verdict::AnswerLocal(_)) => Verdict::Fail(why.clone()),
@@ -219,7 +256,7 @@ const fn uncertified(policy: &Policy, around: &Circumstances) -> Reason {
     }
 }
 
-fn escalate(reason: Reason, policy: &Policy, around: &Circumstances) -> Verdict {
+fn escalate(reason: Reason, rated: Option<Rated>, policy: &Policy, around: &Circumstances) -> Verdict {
     if !around.privacy.may_leave(policy.redacts) {
         return Verdict::AnswerLocal(Reason::LocalPolicyNoEgress);
     }
@@ -230,9 +267,25 @@ fn escalate(reason: Reason, policy: &Policy, around: &Circumstances) -> Verdict 
     if wait == Span::ZERO || at_once {
         return Verdict::AnswerLocal(Reason::LocalUncertifiedDeadline);
     }
-    match around.providers.iter().skip(around.asked).find(|p| p.admits) {
-        Some(p) => Verdict::Escalate { provider: p.id, timeout: wait.min(p.timeout), reason },
-        None => Verdict::AnswerLocal(Reason::LocalUncertifiedLink),
+    let mut why_not = Reason::LocalUncertifiedLink;
+    for provider in around.providers.iter().skip(around.asked).filter(|provider| provider.admits) {
+        let gain = gain_of(rated, provider.accuracy);
+        if !worth_it(gain, provider, policy, around) {
+            why_not = if gain > 0.0 { Reason::LocalUncertifiedBudget } else { Reason::LocalNoGain };
+        } else if provider.affordable {
+            return Verdict::Escalate { provider: provider.id, timeout: wait.min(provider.timeout), reason };
+        } else {
+            why_not = Reason::LocalUncertifiedBudget;
+        }
+    }
+    Verdict::AnswerLocal(why_not)
+}
+
+/// With plenty left the promise is served in full: then nothing has a price.
+fn worth_it(gain: f64, provider: &ProviderView, policy: &Policy, around: &Circumstances) -> bool {
+    match policy.mode {
+        Mode::PromiseFirst => around.rich || gain >= provider.threshold,
+        Mode::BudgetFirst => gain > 0.0 && gain >= provider.threshold,
     }
 }
 
@@ -247,9 +300,11 @@ fn later(
     around: &Circumstances,
 ) -> Option<Inquiry> {
     let allowed = around.privacy.may_leave(policy.redacts) && !around.providers.is_empty();
+    // What is not worth its price now will not be later: its worth only falls.
+    let too_dear = matches!(verdict, Verdict::AnswerLocal(Reason::LocalUncertifiedBudget | Reason::LocalNoGain));
     let (lane, reason) = match doubt {
         _ if !allowed => return None,
-        Some(reason) if policy.amends && reason != Reason::EscBadOutput => (Lane::Value, reason),
+        Some(reason) if policy.amends && reason != Reason::EscBadOutput && !too_dear => (Lane::Value, reason),
         _ if around.audit => (Lane::Audit, Reason::EscAudit),
         _ => return None,
     };
@@ -267,15 +322,14 @@ fn later(
         p_wrong: rated.p_wrong,
         certified,
         audit: around.audit,
-        gain: expected_gain(rated, around).unwrap_or(0.0),
+        gain: around.providers.first().map_or(0.0, |first| gain_of(Some(rated), first.accuracy)),
         privacy: around.privacy,
     })
 }
 
-/// The first provider's: it is the one that is asked.
-fn expected_gain(rated: Rated, around: &Circumstances) -> Option<f64> {
-    let first = around.providers.first()?;
-    Some(gain::gain(1.0, first.accuracy, f64::from(rated.p_wrong)))
+/// Where there is no local answer that could be right, whatever the provider is right in is gained.
+fn gain_of(rated: Option<Rated>, accuracy: f64) -> f64 {
+    gain::gain(1.0, accuracy, rated.map_or(1.0, |rated| f64::from(rated.p_wrong)))
 }
 
 /// The local answer, with the probability of being wrong that was fitted to the calibration's cases, where there are any.
@@ -293,10 +347,11 @@ fn rule(policy: &Policy) -> ScoreRule {
     policy.calibration.certified().map_or_else(plain, |certified| certified.score.clone())
 }
 
-fn evidence(rated: Option<Rated>, policy: &Policy, around: &Circumstances) -> Evidence {
-    let Some(rated) = rated else { return Evidence { audit: around.audit, ..Evidence::default() } };
-    let certified = policy.calibration.certified();
-    let promise = certified.map(|certified| Promised {
+/// Gain, price and cost are those of the first provider: it is the one that is asked.
+fn evidence(judged: &Judged, policy: &Policy, around: &Circumstances) -> Evidence {
+    let first = around.providers.first();
+    let Some(rated) = judged.rated else { return Evidence { audit: around.audit, ..Evidence::default() } };
+    let promise = policy.calibration.certified().map(|certified| Promised {
         alpha: certified.promise.alpha,
         delta: certified.promise.delta,
         cases: certified.cases,
@@ -304,9 +359,11 @@ fn evidence(rated: Option<Rated>, policy: &Policy, around: &Circumstances) -> Ev
     });
     Evidence {
         s: Some(rated.s),
-        lambda: certified.map_or(policy.threshold, |certified| Some(certified.lambda(rated.class))),
+        lambda: judged.lambda,
         p_wrong: Some(rated.p_wrong),
-        gain: expected_gain(rated, around),
+        gain: first.map(|first| gain_of(Some(rated), first.accuracy)),
+        price: first.map(|first| first.threshold),
+        cost: first.map(|first| first.cost),
         audit: around.audit,
         promise,
     }

@@ -37,7 +37,8 @@ pub fn rate(terms: &Terms) -> f64 {
     if configured == 0.0 {
         return 0.0;
     }
-    let at_least = if requests > 0.0 { FLOOR_PER_DAY / requests } else { 0.0 };
+    // The owner's own number is not second-guessed.
+    let at_least = if requests > 0.0 && terms.configured.is_none() { FLOOR_PER_DAY / requests } else { 0.0 };
     let wanted = configured.max(at_least) * if terms.suspect { SUSPECT } else { 1.0 };
     let at_most = match terms.calls_per_day {
         Some(calls) if requests > 0.0 && !calls.is_nan() => CEILING * calls.max(0.0) / requests,
@@ -75,6 +76,7 @@ mod tests {
         assert_eq!(rate(&Terms { calls_per_day: Some(1_000.0), suspect: true, ..QUIET }), 0.01);
         assert_eq!(rate(&Terms { calls_per_day: Some(0.0), ..QUIET }), 0.0);
         assert_eq!(rate(&Terms { configured: Some(0.3), ..QUIET }), 0.3);
+        assert_eq!(rate(&Terms { configured: Some(0.01), requests_per_day: 10.0, ..QUIET }), 0.01);
         assert_eq!(rate(&Terms { configured: Some(0.0), suspect: true, ..QUIET }), 0.0, "off is off");
     }
 

@@ -14,6 +14,10 @@ pub enum Reason {
     LocalUncertifiedModelMismatch,
     /// Local answer without a certificate: an alarm has rung, and the certificate is suspended.
     LocalUncertifiedSuspect,
+    /// Local answer although doubtful: the budget is gone, or goes to answers that gain more.
+    LocalUncertifiedBudget,
+    /// Local answer although doubtful: nobody is expected to do better.
+    LocalNoGain,
     /// Local answer although doubtful: no provider could be reached.
     LocalUncertifiedLink,
     /// Local answer although doubtful: the provider would be, or was, too late.
@@ -31,11 +35,13 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::LocalCertified,
         Self::LocalUncertifiedNoCalibration,
         Self::LocalUncertifiedModelMismatch,
         Self::LocalUncertifiedSuspect,
+        Self::LocalUncertifiedBudget,
+        Self::LocalNoGain,
         Self::LocalUncertifiedLink,
         Self::LocalUncertifiedDeadline,
         Self::LocalPolicyNoEgress,
@@ -56,6 +62,8 @@ impl Reason {
             Self::LocalUncertifiedModelMismatch => "LOCAL_UNCERTIFIED_MODEL_MISMATCH",
             Self::LocalUncertifiedNoCalibration => "LOCAL_UNCERTIFIED_NO_CALIBRATION",
             Self::LocalUncertifiedSuspect => "LOCAL_UNCERTIFIED_SUSPECT",
+            Self::LocalUncertifiedBudget => "LOCAL_UNCERTIFIED_BUDGET",
+            Self::LocalNoGain => "LOCAL_NO_GAIN",
             Self::LocalUncertifiedLink => "LOCAL_UNCERTIFIED_LINK",
             Self::LocalUncertifiedDeadline => "LOCAL_UNCERTIFIED_DEADLINE",
             Self::LocalPolicyNoEgress => "LOCAL_POLICY_NO_EGRESS",

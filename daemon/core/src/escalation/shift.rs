@@ -69,6 +69,24 @@ impl Reference {
         Some(Self { edges: deciles.to_vec(), cases: vec![n / BINS as u64; BINS] })
     }
 
+    /// So many scores that are distributed like these, even within each bin.
+    pub fn spread(&self, count: usize) -> Vec<f32> {
+        let all = self.cases().max(1) as f64;
+        let mut scores = Vec::with_capacity(count);
+        let mut before = 0.0;
+        for (bin, cases) in self.cases.iter().enumerate() {
+            let lower = bin.checked_sub(1).and_then(|below| self.edges.get(below)).copied().unwrap_or(0.0);
+            let upper = self.edges.get(bin).copied().unwrap_or(1.0_f32.max(lower));
+            let share = *cases as f64 / all;
+            let from = (before * count as f64).round() as usize;
+            let until = ((before + share) * count as f64).round() as usize;
+            let here = until.saturating_sub(from);
+            scores.extend((0..here).map(|at| lower + (upper - lower) * (at as f32 + 0.5) / here as f32));
+            before += share;
+        }
+        scores
+    }
+
     fn cases(&self) -> u64 {
         self.cases.iter().sum()
     }

@@ -41,6 +41,8 @@ pub enum Seen {
     Amended,
     Agreed,
     InquiryDropped,
+    /// A doubtful answer stays local because calls are limited.
+    OutOfBudget,
     Alarm,
     StoreFailure,
     Bounced,
@@ -112,6 +114,7 @@ impl Seen {
             Amended,
             Agreed,
             InquiryDropped,
+            OutOfBudget,
             Alarm,
             StoreFailure,
             Bounced,

@@ -30,6 +30,9 @@ impl World<'_> {
                     if answer.reason == Reason::LocalUncertifiedLink {
                         self.assert_no_provider_admits(key);
                     }
+                    if answer.reason == Reason::LocalUncertifiedBudget {
+                        self.is_out_of_money();
+                    }
                     covered.or((answer.reason == Reason::LocalPolicyNoEgress).then_some(Seen::KeptLocal))
                 }
                 Source::Provider(provider) => {

@@ -32,6 +32,7 @@ impl World<'_> {
             self.coverage.hit(Seen::RecoveredRow);
         }
         self.process = Some(process);
+        self.fund();
         for (model, learned) in self.store.learned.clone() {
             let (now, engine) = (self.now, &mut self.process().engine);
             engine.step(now, Input::Learned { model, learned: Box::new(learned.clone()) }, &mut Vec::new());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use picket_core::{
     Action, Input, Note, Opinion, Outcome, ProviderFault, Refusal,
+    engine::Call as Spend,
     escalation::decide::Observation,
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, TransportId},
     limits,
@@ -26,7 +27,10 @@ impl World<'_> {
             Action::Accept { key, deadline_at } => self.accept(key, deadline_at),
             Action::Ack { ticket } => self.ack(ticket),
             Action::Infer { key, model } => self.infer(key, model),
-            Action::Ask { key, model, provider, timeout, .. } => self.ask(key, model, provider, timeout),
+            Action::Ask { key, model, provider, timeout, allowance, .. } => {
+                self.spends(Spend::Job(key, provider), &allowance);
+                self.ask(key, model, provider, timeout);
+            }
             Action::Finish { key, outcome } => self.finish(key, outcome),
             Action::Refuse { key, failure } => self.refuse(key, failure),
             Action::Repeat { key, id } => self.repeat(key, &id),
@@ -60,7 +64,8 @@ impl World<'_> {
                 known.forgotten = true;
                 process.forgotten += 1;
             }
-            Action::Inquire { inquiry, model, provider, timeout, reason } => {
+            Action::Inquire { inquiry, model, provider, timeout, reason, allowance } => {
+                self.spends(Spend::Inquiry(inquiry), &allowance);
                 self.inquire(inquiry, model, provider, timeout, reason);
             }
             Action::Close { inquiry, job, model, was, age: _, ending } => {
@@ -331,6 +336,7 @@ impl World<'_> {
             }
             Note::Undeliverable { .. } | Note::Evicted { .. } | Note::StoreFailed(_) | Note::ProviderFailed { .. } => {}
             Note::InquiryDropped { .. } => {}
+            Note::Overrun { .. } => panic!("no call costs more than it may: {note:?}"),
             Note::Alarm { model, .. } => {
                 assert!(self.process().engine.is_suspect(*model), "{note:?}, and the certificate is in force");
                 self.coverage.hit(Seen::Alarm);

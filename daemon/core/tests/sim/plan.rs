@@ -5,9 +5,11 @@ use std::{rc::Rc, sync::Arc};
 use picket_core::{
     engine::{ModelRules, ProviderRules, WhenFull},
     escalation::{
+        budget::Limits,
         calibration::{Certified, LabelSource, State},
         certificate::Promise,
         decide::{Mode, Policy},
+        money::Money,
         platt::Platt,
         score::ScoreRule,
         shift::Reference,
@@ -63,6 +65,8 @@ pub struct Plan {
     pub moods: Vec<Mood>,
     pub mqtt: Option<TransportId>,
     pub http: Option<TransportId>,
+    /// Of what calls may cost.
+    pub limits: Limits,
     pub happenings: Vec<(Moment, Happening)>,
     /// Part of the store's operations that fail, besides the outage.
     pub store_faults: f64,
@@ -127,7 +131,8 @@ impl Plan {
         Self {
             models,
             moods: (0..providers).map(|_| mood(rng)).collect(),
-            providers: (0..providers).map(|_| ProviderRules { timeout: millis(rng, 5..200), accuracy: 0.95 }).collect(),
+            providers: (0..providers).map(|_| provider(rng)).collect(),
+            limits: super::spending::limits(rng),
             mqtt,
             http,
             happenings,
@@ -150,6 +155,11 @@ impl Plan {
     }
 }
 
+fn provider(rng: &mut StdRng) -> ProviderRules {
+    let price = Money::from_nanos(*[0, 10, 100].choose(rng).unwrap());
+    ProviderRules { timeout: millis(rng, 5..200), price, accuracy: *[0.6, 0.95].choose(rng).unwrap() }
+}
+
 fn model(rng: &mut StdRng, providers: usize) -> ModelRules {
     let mut asked: Vec<ProviderId> = (0..providers).map(ProviderId).filter(|_| rng.random_bool(0.8)).collect();
     if rng.random_bool(0.5) {
@@ -168,7 +178,7 @@ fn model(rng: &mut StdRng, providers: usize) -> ModelRules {
             at_once: rng.random_bool(0.2),
             amends: rng.random_bool(0.7),
             redacts: rng.random_bool(0.5),
-            mode: Mode::PromiseFirst,
+            mode: if rng.random_bool(0.7) { Mode::PromiseFirst } else { Mode::BudgetFirst },
         },
     }
 }

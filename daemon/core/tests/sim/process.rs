@@ -249,7 +249,7 @@ impl Process {
                 self.learn_rows(rows);
                 assert!(self.asked.closing.remove(inquiry));
             }
-            Input::Inquiries(_) | Input::Learned { .. } => {}
+            Input::Inquiries(_) | Input::Learned { .. } | Input::Funds(_) | Input::Settled { .. } => {}
             Input::Drain => self.draining = true,
             Input::Arrived(arrival) => self.newcomer = arrival.priority,
             Input::Tick => {}

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use picket_core::{
     Input, LinkTerms, OutboxRow, Refusal,
+    engine::Call as Spend,
     job::{Epoch, JobId, RowId, TransportId},
     limits,
     time::{Moment, Span},
@@ -156,6 +157,15 @@ impl World<'_> {
         if let Input::Receipt { job, .. } = &input {
             let waits = self.process().jobs.values().any(|known| known == job);
             self.coverage.hit(if waits { Seen::ReceiptHeard } else { Seen::ReceiptForNothing });
+        }
+        match &input {
+            Input::ProviderAnswered { key, provider, result, .. } => {
+                self.settle(Spend::Job(*key, *provider), *provider, result);
+            }
+            Input::Opined { inquiry, provider, result, .. } => {
+                self.settle(Spend::Inquiry(*inquiry), *provider, result);
+            }
+            _ => {}
         }
         self.tell(input);
     }

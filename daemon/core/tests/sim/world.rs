@@ -19,6 +19,7 @@ use super::{
     outside::{Broker, Call, Readers},
     plan::{Happening, Plan, Spec, up_to},
     process::{Known, Process},
+    spending::Book,
     store::{Address, Op, Row, Store},
 };
 
@@ -63,6 +64,7 @@ pub struct World<'a> {
     pub events: BTreeMap<(Moment, u32, u64), Box<Event>>,
     scheduled: u64,
     pub store: Store,
+    pub book: Book,
     pub broker: Broker,
     pub readers: Readers,
     /// `None` between a crash and the next start.
@@ -92,6 +94,7 @@ impl<'a> World<'a> {
             events: BTreeMap::new(),
             scheduled: 0,
             store: Store::new(plan.kept, dead_letters, plan.most_rows, plan.mqtt),
+            book: Book::default(),
             broker: Broker::new(),
             readers: Readers::default(),
             process: None,

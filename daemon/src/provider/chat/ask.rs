@@ -53,16 +53,15 @@ impl Chat {
         let labels = question.labels.clone();
         let chat = self.clone();
         // A large picture takes its time.
+        let meter = question.meter.clone();
         let made = tokio::task::spawn_blocking(move || chat.request(&question));
         let body = match tokio::time::timeout_at(deadline, made).await {
             Ok(Ok(body)) => body?,
             Ok(Err(_)) => return Err(unsuited("the question could not be put into words")),
             Err(_) => return Err((ProviderFault::TooSlow, "time ran out before the question was sent".to_owned())),
         };
-        let sent = body.len() as u64;
-        let reply = self.line.post(deadline, HeaderMap::new(), body).await?;
-        let upstream = self.judge(&reply.body, &labels)?;
-        Ok(Upstream { sent, ..upstream })
+        let reply = self.line.post(deadline, HeaderMap::new(), body, &meter).await?;
+        self.judge(&reply.body, &labels)
     }
 
     /// The body of the request for a question.
@@ -132,7 +131,7 @@ impl Chat {
         })?;
         let model = said.model.chars().take(MODEL_CHARS).collect();
         let cost = said.usage.map(|usage| self.tariff.cost(usage));
-        Ok(Upstream { index, confidence: None, outputs: Vec::new(), model, cost, sent: 0 })
+        Ok(Upstream { index, confidence: None, outputs: Vec::new(), model, cost })
     }
 }
 

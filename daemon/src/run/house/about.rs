@@ -40,6 +40,18 @@ impl House {
                 tracing::info!(model, round, cases, "there is a new certificate");
                 json!({ "event": "recertified", "model": model, "round": round, "cases": cases })
             }
+            Note::Overrun { provider, beyond } => {
+                let provider = &*self.provider_names[provider.0];
+                tracing::warn!(
+                    provider,
+                    ?beyond,
+                    "escalation/overrun: a call cost more than its `cost` says; that is too low"
+                );
+                json!({
+                    "event": "budget-overrun", "code": "escalation/overrun", "provider": provider,
+                    "money": beyond.money.as_units(), "bytes": beyond.bytes,
+                })
+            }
             // Once per outage: every job that waits for room fails again several times a second.
             Note::StoreFailed(why) if !std::mem::replace(&mut self.store_failing, true) => {
                 tracing::warn!(code = why.code(), "the store refused; nothing is acknowledged until it works again");
@@ -124,6 +136,7 @@ impl House {
             jobs: self.engine.tally().into(),
             outbox_rows: self.engine.outbox_rows(),
             inquiries: self.engine.open_inquiries(),
+            budget: self.budget_status(),
             store_bytes: self.store_bytes,
             rss_kib: crate::telemetry::peak_rss_kib(None).unwrap_or(0),
             models: self.models.iter().map(model).collect(),

@@ -29,7 +29,7 @@ impl House {
             deadline: request.deadline,
             priority: request.priority,
             privacy: request.privacy.unwrap_or(self.default_privacy),
-            audit: self.lottery.draws(&id),
+            audit: self.draws(&id, model.as_ref().ok().copied()),
             bytes: request.content.size() as u64,
             ticket: request.ticket,
             answer_repeats: request.answer_repeats,
@@ -39,6 +39,12 @@ impl House {
         let cargo = Cargo { was_dead, ..Cargo::new(self.clock.now(), request, id, digest, model.ok()) };
         self.cargo.insert(key, cargo);
         self.hear_core(Input::Arrived(arrival));
+    }
+
+    /// Is this job to have a second opinion?
+    pub(super) fn draws(&self, id: &JobId, model: Option<ModelId>) -> bool {
+        let rate = model.map_or(0.0, |model| self.engine.audit_rate(self.clock.now(), model));
+        self.lottery.draws(id, rate)
     }
 
     /// Waiting for room would take for ever.

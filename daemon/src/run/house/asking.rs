@@ -7,8 +7,9 @@ use std::{
 
 use picket_core::{
     ProviderFault,
-    escalation::decide::Reason,
-    job::{JobId, Key, ModelId, Privacy, ProviderId},
+    engine::Charge,
+    escalation::{budget::Cost, money::Money},
+    job::{JobId, Key, Privacy, ProviderId},
     limits,
     time::Span,
 };
@@ -24,7 +25,7 @@ use crate::{
         line::{Leaving, Settled},
     },
     pipeline::{self, Redaction},
-    ports::{Announcement, Event, Provider, Question, Request, Upstream},
+    ports::{Announcement, Ask, Event, Meter, Provider, Question, Request, Upstream},
     tensor::Tensor,
 };
 
@@ -52,26 +53,22 @@ impl Egress {
 pub(super) type Answered = Result<Upstream, (ProviderFault, String)>;
 
 impl House {
-    pub(super) fn ask(&self, key: Key, model: ModelId, provider: ProviderId, timeout: Span, reason: Reason) {
+    pub(super) fn ask(&self, key: Key, ask: Ask) {
+        let Ask { provider, timeout, .. } = ask;
         let Some(cargo) = self.cargo.get(&key) else { return };
         let (request, id, outputs) = (cargo.request.clone(), cargo.id.clone(), cargo.outputs.clone());
-        let Some(draft) = self.draft(model, provider, reason, (request, id, outputs)) else { return };
+        let Some(draft) = self.draft(&ask, (request, id, outputs)) else { return };
         let (way, inbox) = (self.way(provider, timeout), self.inbox.clone());
         tokio::spawn(async move {
             let start = Instant::now();
-            let result = way.send(draft, start).await;
-            let _ = inbox.send(Event::Upstream { key, provider, timeout, took: since(start), result }).await;
+            let (charge, result) = way.send(draft, start).await;
+            let _ = inbox.send(Event::Upstream { key, provider, timeout, took: since(start), charge, result }).await;
         });
     }
 
     /// What is to leave about a job; its outputs are those of the local model. `None`: the model is gone.
-    pub(super) fn draft(
-        &self,
-        model: ModelId,
-        provider: ProviderId,
-        reason: Reason,
-        (request, id, outputs): (Arc<Request>, JobId, Vec<Tensor>),
-    ) -> Option<Draft> {
+    pub(super) fn draft(&self, ask: &Ask, (request, id, outputs): (Arc<Request>, JobId, Vec<Tensor>)) -> Option<Draft> {
+        let Ask { model, provider, reason, allowance, .. } = ask;
         let slot = self.models.get(model.0)?;
         let (served, _) = slot.state.as_ref().ok()?;
         let privacy = request.privacy.unwrap_or(self.default_privacy);
@@ -83,11 +80,13 @@ impl House {
             region: asked.region.as_deref().map(str::to_owned),
             reason: reason.code().to_owned(),
             privacy: privacy.name().to_owned(),
-            reserved_nanos: asked.cost,
+            reserved_nanos: allowance.most.money,
+            budget: Some(self.booked(allowance.spent)),
             ..Leaving::default()
         };
         let (served, redaction) = (served.clone(), slot.redaction.clone());
-        Some(Draft { served, request, outputs, privacy, redaction, id, line })
+        let meter = Arc::new(Meter::new(allowance.most.bytes));
+        Some(Draft { served, request, outputs, privacy, redaction, id, line, meter })
     }
 
     pub(super) fn way(&self, provider: ProviderId, timeout: Span) -> Way {
@@ -143,6 +142,7 @@ pub(super) struct Draft {
     redaction: Option<Arc<Redaction>>,
     id: JobId,
     line: Leaving,
+    meter: Arc<Meter>,
 }
 
 impl Draft {
@@ -152,7 +152,7 @@ impl Draft {
     /// # Errors
     /// Why nothing of it may leave.
     fn prepare(self) -> Result<(Question, Leaving), String> {
-        let Self { served, request, outputs, privacy, redaction, mut id, mut line } = self;
+        let Self { served, request, outputs, privacy, redaction, mut id, mut line, meter } = self;
         let inputs =
             pipeline::decode(&request.content, &served.signature.inputs).map_err(|failure| failure.to_string())?;
         // The engine has decided; this is the last place where a mistake there would still be harmless.
@@ -178,7 +178,7 @@ impl Draft {
             line.tensors.push(format!("and {} more", inputs.len() - limits::LEDGER_TENSORS));
         }
         let labels = served.bundle.labels.clone();
-        Ok((Question { id, inputs, labels, timeout: Span::ZERO }, line))
+        Ok((Question { id, inputs, labels, timeout: Span::ZERO, meter }, line))
     }
 }
 
@@ -202,31 +202,33 @@ pub(super) struct Way {
 
 impl Way {
     /// Line, then request, then outcome; all of it within the timeout.
-    pub(super) async fn send(self, draft: Draft, start: Instant) -> Answered {
-        let withheld = |why: String| (ProviderFault::Withheld, why);
-        let Some(pen) = &self.pen else { return Err(withheld("ledger/unwritable: there is no ledger".to_owned())) };
-        let prepared = tokio::task::spawn_blocking(move || draft.prepare()).await;
-        let prepared = prepared.map_err(|_| withheld("privacy/unredactable: preparing it failed".to_owned()))?;
-        let (question, line) = prepared.map_err(withheld)?;
+    pub(super) async fn send(self, draft: Draft, start: Instant) -> (Charge, Answered) {
+        let withheld = |why: String| (Charge::Nothing, Err((ProviderFault::Withheld, why)));
+        let Some(pen) = &self.pen else { return withheld("ledger/unwritable: there is no ledger".to_owned()) };
+        let (question, line) = match tokio::task::spawn_blocking(move || draft.prepare()).await {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(why)) => return withheld(why),
+            Err(_) => return withheld("privacy/unredactable: preparing it failed".to_owned()),
+        };
         let reserved = line.reserved_nanos;
-        let of = self.record(pen, line, start).await.map_err(|why| withheld(why.to_string()))?;
+        let of = match self.record(pen, line, start).await {
+            Ok(of) => of,
+            Err(why) => return withheld(why.to_string()),
+        };
         let left = self.timeout.saturating_sub(since(start));
         if left == Span::ZERO {
             pen.settle(not_sent(of));
-            return Err(withheld("ledger/busy: the time was over before it could leave".to_owned()));
+            return withheld("ledger/busy: the time was over before it could leave".to_owned());
         }
+        let meter = question.meter.clone();
         let result = self.provider.ask(Question { timeout: left, ..question }).await;
-        pen.settle(match &result {
-            Ok(upstream) => Settled {
-                of,
-                outcome: "answered".to_owned(),
-                cost_nanos: upstream.cost.unwrap_or(reserved),
-                sent: Some(upstream.sent),
-            },
-            // Nobody knows what a call costs that went wrong; what was put aside for it may be gone.
-            Err((fault, _)) => Settled { of, outcome: fault.code().to_owned(), cost_nanos: reserved, sent: None },
+        let charge = charge(&result, &meter, reserved);
+        let outcome = result.as_ref().map_or_else(|(fault, _)| fault.code(), |_| "answered").to_owned();
+        pen.settle(match charge {
+            Charge::Nothing => Settled { of, outcome, cost_nanos: Money::ZERO, sent: Some(0) },
+            Charge::Cost(Cost { money, bytes }) => Settled { of, outcome, cost_nanos: money, sent: Some(bytes) },
         });
-        result
+        (charge, result)
     }
 
     async fn record(&self, pen: &Pen, line: Leaving, start: Instant) -> Result<u64, Refused> {
@@ -243,6 +245,18 @@ impl Way {
             }
         });
         Err(Refused::new("ledger/busy", "the disk did not answer in time"))
+    }
+}
+
+/// What a call that ended has cost, as far as anybody knows.
+fn charge(result: &Answered, meter: &Meter, reserved: Money) -> Charge {
+    let bytes = meter.sent();
+    match result {
+        Ok(upstream) => Charge::Cost(Cost { money: upstream.cost.unwrap_or(reserved), bytes }),
+        Err(_) if bytes == 0 => Charge::Nothing,
+        // It went wrong while somebody worked on it, or may have: what was put aside may be gone.
+        Err(_) if meter.may_cost() => Charge::Cost(Cost { money: reserved, bytes }),
+        Err(_) => Charge::Cost(Cost { money: Money::ZERO, bytes }),
     }
 }
 

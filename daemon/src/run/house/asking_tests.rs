@@ -8,9 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use picket_core::{
-    engine::{Engine, ModelRules, ProviderRules, WhenFull},
+    engine::{Engine, Funds, ModelRules, ProviderRules, WhenFull},
     escalation::{decide::Policy, money::Money},
-    job::TransportId,
+    job::{ModelId, TransportId},
 };
 use serde_json::Value;
 use tokio::{
@@ -87,6 +87,8 @@ struct Listening {
 
 impl Provider for Listening {
     fn ask(&self, question: Question) -> Asking {
+        assert!(question.meter.leaves(512));
+        question.meter.worked_on();
         self.heard.lock().unwrap().push((question, lines(&self.ledger)));
         Box::pin(std::future::ready((self.answer)()))
     }
@@ -94,7 +96,7 @@ impl Provider for Listening {
 
 fn seven() -> Answered {
     let (model, cost) = ("big 1".to_owned(), Some(Money::from_nanos(70)));
-    Ok(Upstream { index: 7, confidence: Some(0.9), outputs: vec![], model, cost, sent: 512 })
+    Ok(Upstream { index: 7, confidence: Some(0.9), outputs: vec![], model, cost })
 }
 
 fn digits() -> Bundle {
@@ -142,13 +144,17 @@ fn start(ledger: &Path, provider: Arc<dyn Provider>, redact: &[Redact]) -> Picke
     let ledger = Ledger::start(ledger.to_owned(), Box::new(SystemCalendar::new()), inbox.clone()).unwrap();
     let parts = Parts {
         device: "test".into(),
-        engine: Engine::new(vec![rules], vec![ProviderRules { timeout: Span::from_millis(10_000), accuracy: 0.95 }]),
+        engine: Engine::new(
+            vec![rules],
+            vec![ProviderRules { timeout: Span::from_millis(10_000), price: Money::from_nanos(99), accuracy: 0.95 }],
+        ),
         store: Box::new(MemoryStore::new(1 << 20)),
         models: vec![ModelSlot { name: "digits".into(), version: "1".into(), state: Ok((served, pool)), redaction }],
         transports: vec![TransportSlot { name: "channel", transport: Box::new(transport) }],
-        providers: vec![ProviderSlot { name: "hq".into(), region, cost: Money::from_nanos(99), provider }],
+        providers: vec![ProviderSlot { name: "hq".into(), region, provider }],
         telemetry,
-        audit_rate: 0.0,
+        funds: Funds { audit_rate: Some(0.0), ..Funds::UNLIMITED },
+        calendar: Box::new(SystemCalendar::new()),
         default_privacy: Privacy::Ok,
         ledger: Some(ledger),
         inbox,
@@ -201,6 +207,8 @@ async fn the_line_is_there_before_the_request_and_says_what_is_in_it() {
     let heard = provider.heard.lock().unwrap();
     let [(question, before)] = &heard[..] else { panic!("asked {} times", heard.len()) };
     let What::Leaves(line) = &before.last().unwrap().what else { panic!("{before:?}") };
+    let spent = line.budget.as_ref().unwrap().spent;
+    assert_eq!((spent.count, spent.money, spent.calls), (1, Money::from_nanos(99), 1), "put aside before it leaves");
     let left: Vec<u8> = question.inputs.iter().flat_map(|tensor| tensor.data().to_vec()).collect();
     let expected = Leaving {
         job: "a/1".to_owned(),
@@ -215,6 +223,7 @@ async fn the_line_is_there_before_the_request_and_says_what_is_in_it() {
         bytes: 256,
         sha256: sha256(&left),
         reserved_nanos: Money::from_nanos(99),
+        budget: line.budget.clone(),
     };
     assert_eq!(**line, expected);
     assert_eq!((left, question.id.as_str()), (pixels(), "a/1"));
@@ -247,7 +256,7 @@ async fn a_redacted_job_leaves_without_its_name_and_without_what_is_redacted() {
     assert_eq!((&*line.privacy, &line.redaction[..]), ("redacted", &["blur pixels 8x4+0+0".to_owned()][..]));
     assert_eq!(line.sha256, sha256(first.inputs[0].data()));
     let settled =
-        Settled { of: 1, outcome: "provider/refused".to_owned(), cost_nanos: Money::from_nanos(99), sent: None };
+        Settled { of: 1, outcome: "provider/refused".to_owned(), cost_nanos: Money::from_nanos(99), sent: Some(512) };
     assert_eq!(lines[2].what, What::Settled(settled));
 }
 

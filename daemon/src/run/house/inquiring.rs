@@ -8,6 +8,7 @@ use std::{
 
 use picket_core::{
     Input, Opinion, ProviderFault,
+    engine::{Call, Charge},
     inquiry::{Ending, Inquiry, InquiryId},
     job::{JobId, ModelId, ProviderId},
     time::Span,
@@ -32,21 +33,24 @@ struct Asked {
 impl House {
     /// The job has come from the store: off it goes.
     pub(super) fn send_inquiry(&mut self, inquire: Inquire, request: Option<Arc<Request>>) {
-        let Inquire { inquiry, model, provider, timeout, reason } = inquire;
+        let Inquire { inquiry, ask } = inquire;
+        let (provider, timeout) = (ask.provider, ask.timeout);
         let draft = request.and_then(|request| {
             self.inquiries.0.insert(inquiry, Asked { request: request.clone(), said: None });
             // Nobody else knows this id: the job's own stays in the ledger.
             let id = request.id.clone().unwrap_or_else(|| JobId::from_digest(&[0; 32]));
-            self.draft(model, provider, reason, (request, id, Vec::new()))
+            self.draft(&ask, (request, id, Vec::new()))
         });
         let Some(draft) = draft else {
             let result = Err(ProviderFault::Withheld);
+            let charge = Charge::Nothing;
+            self.follow_ups.push_back(Input::Settled { call: Call::Inquiry(inquiry), provider, charge });
             return self.follow_ups.push_back(Input::Opined { inquiry, provider, timeout, result });
         };
         let (way, inbox) = (self.way(provider, timeout), self.inbox.clone());
         tokio::spawn(async move {
-            let result = way.send(draft, Instant::now()).await;
-            let _ = inbox.send(Event::Opinion { inquiry, provider, timeout, result }).await;
+            let (charge, result) = way.send(draft, Instant::now()).await;
+            let _ = inbox.send(Event::Opinion { inquiry, provider, timeout, charge, result }).await;
         });
     }
 

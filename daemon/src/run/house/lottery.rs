@@ -7,22 +7,21 @@ use sha2::{Digest as _, Sha256};
 /// comes again is drawn again, or not again.
 pub(super) struct Lottery {
     salt: [u8; 32],
-    /// Share of the jobs.
-    rate: f64,
 }
 
 impl Lottery {
-    pub const fn new(salt: [u8; 32], rate: f64) -> Self {
-        Self { salt, rate }
+    pub const fn new(salt: [u8; 32]) -> Self {
+        Self { salt }
     }
 
-    pub fn draws(&self, id: &JobId) -> bool {
-        if self.rate <= 0.0 {
+    /// `rate`: share of the jobs.
+    pub fn draws(&self, id: &JobId, rate: f64) -> bool {
+        if rate <= 0.0 {
             return false;
         }
         let hash = Sha256::new().chain_update(self.salt).chain_update(id.as_str()).finalize();
         let number = hash.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        lottery::drawn(lottery::ticket(number), self.rate)
+        lottery::drawn(lottery::ticket(number), rate)
     }
 }
 
@@ -32,21 +31,21 @@ mod tests {
 
     #[test]
     fn so_many_are_drawn_and_always_the_same() {
-        let lottery = Lottery::new([7; 32], 0.02);
+        let lottery = Lottery::new([7; 32]);
         let drawn: Vec<bool> =
-            (0..20_000).map(|n| lottery.draws(&JobId::new(&format!("press-4/{n}")).unwrap())).collect();
+            (0..20_000).map(|n| lottery.draws(&JobId::new(&format!("press-4/{n}")).unwrap(), 0.02)).collect();
         let count = drawn.iter().filter(|drawn| **drawn).count();
         // 400 are expected, with a standard deviation of 20.
         assert!((300..500).contains(&count), "{count} of 20000");
-        let again = Lottery::new([7; 32], 0.02);
-        assert_eq!(again.draws(&JobId::new("press-4/17").unwrap()), drawn[17]);
-        let other = Lottery::new([8; 32], 0.02);
-        assert!((0..20_000).any(|n| other.draws(&JobId::new(&format!("press-4/{n}")).unwrap()) != drawn[n]));
+        let again = Lottery::new([7; 32]);
+        assert_eq!(again.draws(&JobId::new("press-4/17").unwrap(), 0.02), drawn[17]);
+        let other = Lottery::new([8; 32]);
+        assert!((0..20_000).any(|n| other.draws(&JobId::new(&format!("press-4/{n}")).unwrap(), 0.02) != drawn[n]));
     }
 
     #[test]
     fn nothing_or_everything() {
         let id = JobId::new("a").unwrap();
-        assert!(!Lottery::new([7; 32], 0.0).draws(&id) && Lottery::new([7; 32], 1.0).draws(&id));
+        assert!(!Lottery::new([7; 32]).draws(&id, 0.0) && Lottery::new([7; 32]).draws(&id, 1.0));
     }
 }

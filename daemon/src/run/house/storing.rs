@@ -29,9 +29,9 @@ impl House {
         self.losses_before = losses;
         let mut stored = Vec::with_capacity(jobs.len());
         for (mut job, request) in jobs {
-            job.audit = self.lottery.draws(&job.id);
-            self.next_key = self.next_key.max(job.key.0 + 1);
             let model = job.model.as_ref().ok().copied();
+            job.audit = self.draws(&job.id, model);
+            self.next_key = self.next_key.max(job.key.0 + 1);
             let cargo = Cargo {
                 attempts: job.attempts,
                 ..Cargo::new(self.clock.now(), request, job.id.clone(), job.digest, model)

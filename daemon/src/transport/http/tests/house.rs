@@ -163,6 +163,7 @@ impl Client {
 
 pub fn state(ready: bool) -> Status {
     Status {
+        budget: Default::default(),
         version: "0".to_owned(),
         device: "press-4".to_owned(),
         uptime_s: 1.0,
