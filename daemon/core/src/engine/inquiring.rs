@@ -258,7 +258,7 @@ impl Engine {
     fn ask_while_somebody_has_time(&mut self, now: Moment, out: &mut Vec<Action>) -> Option<Moment> {
         self.spending.roll(now);
         while let Some(id) = self.inquiries.next().filter(|_| !self.draining) {
-            let Some(open) = self.inquiries.open.get(&id) else { return None };
+            let open = self.inquiries.open.get(&id)?;
             if expired(open, now) {
                 self.close_inquiry(now, id, Ending::Dropped(Dropped::Expired), out);
                 continue;

@@ -92,7 +92,7 @@ impl House {
             ("calls", left.calls == Some(0)),
         ];
         let gone: Vec<&str> = kinds.iter().filter(|(_, gone)| *gone).map(|(kind, _)| *kind).collect();
-        if gone.is_empty() == !self.funding.exhausted {
+        if gone.is_empty() != self.funding.exhausted {
             return;
         }
         self.funding.exhausted = !gone.is_empty();
