@@ -169,7 +169,7 @@ impl House {
             }
             Event::Upstream { key, provider, timeout, took, result } => {
                 let result = self.hear_provider(provider, result).map(|upstream| {
-                    let opinion = Opinion { class: upstream.index };
+                    let opinion = Opinion { said: upstream.said.clone() };
                     if let Some(cargo) = self.cargo.get_mut(&key) {
                         cargo.upstream = Some(upstream);
                     }
