@@ -8,6 +8,7 @@ use picket_core::{
     inquiry::Inquiry,
     job::{Digest, Failure, JobId},
     limits,
+    said::Said,
     time::Span,
 };
 use serde::Serialize;
@@ -58,13 +59,15 @@ struct ResultDocument<'a> {
     timing_ms: TimingDocument,
 }
 
-/// `{label, index, confidence, top}` for classes; `{}` for tasks without.
+/// `{label, index, confidence, top}` for classes, `{value}` for numbers; `{}` for tasks that nothing judges.
 #[derive(Default, Serialize)]
 struct AnswerDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     confidence: Option<f32>,
     /// The answering provider's model and version.
@@ -201,13 +204,23 @@ fn given_outputs<'a>(answer: &Answer, facts: &'a Facts<'_>) -> &'a [Tensor] {
 fn answer_document<'a>(answer: &Answer, facts: &'a Facts<'_>) -> AnswerDocument<'a> {
     match (answer.source, facts.upstream) {
         (Source::Provider(_), Some(upstream)) => AnswerDocument {
-            label: facts.served.bundle.labels.get(upstream.index).map(String::as_str),
-            index: Some(upstream.index),
             confidence: upstream.confidence,
             model: Some(&upstream.model),
-            top: Vec::new(),
+            ..said(&upstream.said, &facts.served.bundle.labels)
         },
         _ => local_answer(facts, TOP),
+    }
+}
+
+/// An answer by itself.
+fn said<'a>(said: &Said, labels: &'a [String]) -> AnswerDocument<'a> {
+    match said {
+        Said::Class(index) => AnswerDocument {
+            label: labels.get(*index).map(String::as_str),
+            index: Some(*index),
+            ..AnswerDocument::default()
+        },
+        Said::Value(value) => AnswerDocument { value: Some(*value), ..AnswerDocument::default() },
     }
 }
 
@@ -228,6 +241,7 @@ fn local_answer<'a>(facts: &'a Facts<'_>, top: usize) -> AnswerDocument<'a> {
         label: bundle.labels.get(index).map(String::as_str),
         index: Some(index),
         confidence: Some(confidence),
+        value: None,
         model: None,
         top: ranked.into_iter().map(|(confidence, label)| Ranked { label, confidence }).collect(),
     }
@@ -241,6 +255,7 @@ fn parameters(answer: &Answer, facts: &Facts<'_>) -> Map<String, Value> {
     let fields = [
         ("label", json!(given.label)),
         ("index", json!(given.index)),
+        ("value", json!(given.value)),
         ("confidence", number(given.confidence)),
         ("source", json!(facts.provider.unwrap_or("local"))),
         ("certified", json!(answer.certified)),
@@ -282,25 +297,26 @@ pub struct Late<'a> {
 /// Revision 2 of an answer, on its way to whoever wants to know of corrections.
 pub fn amendment(late: &Late<'_>) -> Bytes {
     let Late { id, model, served, was, upstream, provider, age } = late;
-    let label = |index: usize| served.bundle.labels.get(index);
+    let labels = &served.bundle.labels;
+    let mut answer = json!(said(&upstream.said, labels));
+    answer["confidence"] = number(upstream.confidence);
+    answer["model"] = json!(upstream.model);
+    let mut before = json!(said(&was.said, labels));
+    before["certified"] = was.certified.into();
+    before["reason"] = was.answered.code().into();
     let document = json!({
         "id": id.as_str(),
         "model_name": model,
         "model_version": served.bundle.version,
         "revision": 2,
         "final": true,
-        "answer": {
-            "label": label(upstream.index), "index": upstream.index, "confidence": number(upstream.confidence),
-            "model": upstream.model,
-        },
+        "answer": answer,
         "source": provider,
         "certified": false,
         "reason": was.reason.code(),
         "agree": false,
         "age_ms": millis(*age),
-        "was": {
-            "label": label(was.class), "index": was.class, "certified": was.certified, "reason": was.answered.code(),
-        },
+        "was": before,
         "evidence": {
             "s": number(Some(was.s)), "p_wrong": number(Some(was.p_wrong)), "gain": was.gain, "audit": was.audit,
         },

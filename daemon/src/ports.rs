@@ -21,6 +21,7 @@ use picket_core::{
     escalation::{decide::Reason, money::Money},
     inquiry::InquiryId,
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, TransportId},
+    said::Said,
     time::{Moment, Span},
 };
 use tokio::sync::mpsc;
@@ -342,8 +343,8 @@ pub struct Question {
 /// A provider's usable answer.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Index among the question's labels.
-    pub index: usize,
+    /// A class is an index among the question's labels.
+    pub said: Said,
     pub confidence: Option<f32>,
     pub outputs: Vec<Tensor>,
     /// Model name and version as the provider states them.

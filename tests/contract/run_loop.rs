@@ -25,6 +25,7 @@ use picket_core::{
     escalation::{decide::Policy, money::Money},
     job::{JobId, ModelId, Privacy, ProviderId, TransportId},
     limits,
+    said::Said,
     time::Span,
 };
 use picket_tests::root;
@@ -272,7 +273,7 @@ async fn a_provider_helps_where_the_local_output_is_unusable() {
         assert_eq!((question.inputs[0].kind().as_str(), question.labels.len()), ("1x64 FP32", 10));
         Box::pin(async {
             let model = "big/1".to_owned();
-            Ok(Upstream { index: 7, confidence: Some(0.9), outputs: vec![], model, cost: None })
+            Ok(Upstream { said: Said::Class(7), confidence: Some(0.9), outputs: vec![], model, cost: None })
         })
     });
     let script = |_| vec![f32::NAN; 10];

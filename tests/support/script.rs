@@ -18,6 +18,7 @@ use picket_core::{
     escalation::decide::Reason,
     inquiry::{Inquiry, InquiryId, Lane},
     job::{Digest, Failure, JobId, Key, ModelId, Privacy, RowId, StoredJob, TransportId},
+    said::Said,
     time::{Moment, Span},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -103,7 +104,7 @@ fn inquiry() -> Inquiry {
         lane: Lane::Value,
         reason: Reason::EscBelowLambda,
         answered: Reason::LocalUncertifiedLink,
-        class: 0,
+        said: Said::Class(0),
         s: 0.5,
         p_wrong: 0.5,
         certified: false,

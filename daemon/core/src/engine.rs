@@ -249,7 +249,7 @@ impl Engine {
             Input::Closed { inquiry, rows } => self.inquiry_closed(inquiry, &rows),
             Input::Opined { inquiry, provider, timeout, result } => {
                 self.providers[provider.0].inquiries -= 1;
-                self.providers[provider.0].learn(now, provider, timeout, result.map(|_| ()), out);
+                self.providers[provider.0].learn(now, provider, timeout, &result, out);
                 self.opined(now, inquiry, result, out);
             }
             Input::Repeated { key, rows } => self.repeated(key, &rows, out),

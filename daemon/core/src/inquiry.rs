@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     escalation::decide::Reason,
     job::{Failure, JobId, ModelId, Privacy},
+    said::Said,
     time::Span,
 };
 
@@ -32,8 +33,8 @@ pub struct Inquiry {
     pub reason: Reason,
     /// What the answer said of itself.
     pub answered: Reason,
-    /// The local answer, as an index of the labels.
-    pub class: usize,
+    /// The local answer.
+    pub said: Said,
     pub s: f32,
     pub p_wrong: f32,
     pub certified: bool,
@@ -59,10 +60,10 @@ pub struct StoredInquiry {
 }
 
 /// How an inquiry ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
     /// A provider says something else: revision 2.
-    Amended { class: usize },
+    Amended { said: Said },
     /// A provider says the same.
     Agreed,
     /// Nobody was asked, or nobody answered.

@@ -24,6 +24,7 @@ pub mod job;
 pub mod limits;
 mod outbox;
 mod queue;
+pub mod said;
 mod seen;
 pub mod tally;
 pub mod time;
@@ -36,6 +37,7 @@ use escalation::budget::Cost;
 use escalation::decide::{Evidence, Observation, Reason};
 use inquiry::{Dropped, Ending, Inquiry, InquiryId, StoredInquiry};
 use job::{AckTicket, Arrival, Digest, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, StoredJob, TransportId};
+use said::Said;
 use time::{Moment, Span};
 
 /// Something happened.
@@ -183,10 +185,9 @@ pub struct Answer {
 }
 
 /// What a provider says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Opinion {
-    /// Index among the model's labels.
-    pub class: usize,
+    pub said: Said,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ async fn sent(more: &str, question: crate::ports::Question) -> (String, Value) {
     })
     .await;
     let provider = configure(&Anthropic, &server.url, more).unwrap().provider;
-    assert_eq!(provider.ask(question).await.unwrap().index, 1);
+    assert_eq!(provider.ask(question).await.unwrap().said.class(), 1);
     hears.recv().unwrap()
 }
 
@@ -61,7 +61,7 @@ async fn the_label_is_found_in_a_call_or_in_words() {
     let call = json!({ "type": "tool_use", "id": "t", "name": "answer", "input": { "label": "Bird" } });
     let thinks = json!({ "type": "text", "text": "A dog? No, a bird." });
     for (content, index) in [(json!([thinks, call]), 2), (json!([{ "type": "text", "text": "It is a dog." }]), 1)] {
-        assert_eq!(told(json!({ "content": content })).await.unwrap().index, index);
+        assert_eq!(told(json!({ "content": content })).await.unwrap().said.class(), index);
     }
     let other = json!({ "type": "tool_use", "id": "t", "name": "search", "input": { "label": "dog" } });
     for (body, part) in [

@@ -130,7 +130,7 @@ async fn mangled_answers_are_read_or_refused() {
             match provider.ask(question(5_000)).await {
                 Ok(upstream) => {
                     read += 1;
-                    let label = ["cat", "dog", "bird"][upstream.index];
+                    let label = ["cat", "dog", "bird"][upstream.said.class()];
                     let text = String::from_utf8_lossy(&body).to_lowercase();
                     assert!(text.contains(label) || text.contains("\\u"), "{label} from {text}");
                 }
@@ -152,7 +152,7 @@ async fn an_answer_without_a_usable_count_costs_what_it_may() {
             let body = text.split_once("\r\n\r\n").unwrap().1;
             let upstream =
                 ask(kind, crate::provider::tests_support::answer("200 OK", "", body.as_bytes())).await.unwrap();
-            assert_eq!((upstream.index, upstream.cost), (1, None), "{} {to}", kind.name());
+            assert_eq!((upstream.said.class(), upstream.cost), (1, None), "{} {to}", kind.name());
         }
         let text = String::from_utf8(dog(kind)).unwrap().replace("dog", "ferret");
         let body = text.split_once("\r\n\r\n").unwrap().1;

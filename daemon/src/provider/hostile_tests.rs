@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use picket_core::{ProviderFault, limits, time::Span};
+use picket_core::{ProviderFault, limits, said::Said, time::Span};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::io::AsyncWriteExt;
 
@@ -21,7 +21,7 @@ async fn a_rest_that_fits_is_kept_and_the_question_asked_again() {
         let server = Server::start(move |n, _, _| if n == 1 { limited.clone() } else { good.clone() }).await;
         let started = Instant::now();
         let upstream = configure(kind, &server.url, "").unwrap().provider.ask(question(10_000)).await.unwrap();
-        assert_eq!((upstream.index, server.asked()), (1, 2), "{}", kind.name());
+        assert_eq!((upstream.said.class(), server.asked()), (1, 2), "{}", kind.name());
         assert!(started.elapsed() >= Duration::from_millis(300), "{}: {:?}", kind.name(), started.elapsed());
     }
 }
@@ -56,7 +56,7 @@ async fn passing_trouble_is_retried_and_a_storm_is_not_fed() {
         let failing = answer("500 Oops", "", b"");
         let server = Server::start(move |n, _, _| if n < 3 { failing.clone() } else { good.clone() }).await;
         let upstream = configure(kind, &server.url, "").unwrap().provider.ask(question(10_000)).await;
-        assert_eq!((upstream.unwrap().index, server.asked()), (1, 3), "{}", kind.name());
+        assert_eq!((upstream.unwrap().said.class(), server.asked()), (1, 3), "{}", kind.name());
 
         let server =
             Server::saying(answer("503 Service Unavailable", "", b"{\"error\":{\"message\":\"no GPU\"}}")).await;
@@ -260,9 +260,9 @@ async fn a_second_answer_on_the_same_connection_is_nobodys() {
         })
         .await;
         let provider = configure(kind, &server.url, "").unwrap().provider;
-        assert_eq!(provider.ask(question(5_000)).await.unwrap().index, 1);
+        assert_eq!(provider.ask(question(5_000)).await.unwrap().said.class(), 1);
         let second = provider.ask(question(5_000)).await;
-        assert!(second.as_ref().is_ok_and(|upstream| upstream.index == 2), "{} {second:?}", kind.name());
+        assert!(second.as_ref().is_ok_and(|upstream| upstream.said == Said::Class(2)), "{} {second:?}", kind.name());
     }
 }
 
@@ -340,7 +340,7 @@ async fn a_certificate_that_is_not_to_be_trusted_is_called_by_what_is_wrong_with
     .await;
     let plain = speaks_plainly.url.replace("http:", "https:");
     let ask = async |url: &str, ca: &str| configure(KINDS[1], url, ca).unwrap().provider.ask(question(5_000)).await;
-    assert_eq!(ask(&good, &its_ca).await.unwrap().index, 1);
+    assert_eq!(ask(&good, &its_ca).await.unwrap().said.class(), 1);
     for (url, ca, code) in [
         (&old, &old_ca, "tls/expired"),
         (&other, &other_ca, "tls/name-mismatch"),

@@ -4,6 +4,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use picket_core::said::Said;
 use reqwest::{
     Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -148,7 +149,7 @@ fn judge(response: Response, labels: &[String]) -> Result<Upstream, Fault> {
             (index, Some(confidence))
         }
     };
-    Ok(Upstream { index, confidence, outputs: response.outputs, model, cost: None })
+    Ok(Upstream { said: Said::Class(index), confidence, outputs: response.outputs, model, cost: None })
 }
 
 /// The first of the highest scores, and its probability: the score itself when the scores are probabilities already,

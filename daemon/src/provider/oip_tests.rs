@@ -28,15 +28,15 @@ async fn a_bigger_picket_names_the_label() {
         r#"{"model_name":"digits-large","model_version":"7","parameters":{"label":"dog","confidence":0.875},"outputs":[]}"#,
     );
     let upstream = upstream.await.unwrap();
-    assert_eq!((upstream.index, upstream.confidence, &*upstream.model), (1, Some(0.875), "digits-large 7"));
+    assert_eq!((upstream.said.class(), upstream.confidence, &*upstream.model), (1, Some(0.875), "digits-large 7"));
 }
 
 #[tokio::test]
 async fn a_plain_server_gives_scores() {
     let probabilities = ask_json(&scores("[0.1,0.2,0.7]")).await.unwrap();
-    assert_eq!((probabilities.index, probabilities.confidence), (2, Some(0.7)));
+    assert_eq!((probabilities.said.class(), probabilities.confidence), (2, Some(0.7)));
     let logits = ask_json(&scores("[1000,-5,1000]")).await.unwrap();
-    assert_eq!((logits.index, logits.confidence), (0, Some(0.5)), "the first of equals");
+    assert_eq!((logits.said.class(), logits.confidence), (0, Some(0.5)), "the first of equals");
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn tensors_go_and_come_binary() {
     let asked = question(2_000);
     let meter = asked.meter.clone();
     let upstream = provider.ask(asked).await.unwrap();
-    assert_eq!((upstream.index, upstream.outputs[0].to_f32()), (1, vec![0.0, 1.0, 0.0]));
+    assert_eq!((upstream.said.class(), upstream.outputs[0].to_f32()), (1, vec![0.0, 1.0, 0.0]));
     let (head, body) = hears.recv().unwrap();
     assert_eq!(meter.sent(), body.len() as u64);
     assert!(head.starts_with("post /base/v2/models/digits%20large/infer "), "{head}");

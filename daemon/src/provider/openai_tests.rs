@@ -18,7 +18,7 @@ async fn sent(more: &str, question: crate::ports::Question) -> (String, Value) {
     })
     .await;
     let provider = configure(&OpenAi, &format!("{}/v1", server.url), more).unwrap().provider;
-    assert_eq!(provider.ask(question).await.unwrap().index, 1);
+    assert_eq!(provider.ask(question).await.unwrap().said.class(), 1);
     hears.recv().unwrap()
 }
 
@@ -93,7 +93,7 @@ async fn the_label_is_found_in_what_servers_make_of_it() {
         [json!("dog"), json!("```json\n{\"label\":\"dog\"}\n```"), json!([{ "type": "text", "text": "dog" }])]
     {
         let upstream = told(choice(json!({ "role": "assistant", "content": content }), "stop")).await;
-        assert_eq!(upstream.unwrap().index, 1, "{content}");
+        assert_eq!(upstream.unwrap().said.class(), 1, "{content}");
     }
     for (body, part) in [
         (choice(json!({ "content": null, "refusal": "I cannot help" }), "stop"), "refused: I cannot help"),

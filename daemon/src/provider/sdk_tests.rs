@@ -59,7 +59,7 @@ async fn the_vendors_own_types_take_every_question_and_make_the_answer() {
         question.inputs.push(Tensor::from_f32("y", vec![2, 1], &[1.0, 2.0]).unwrap());
         let upstream = configure(kind, &server.url, &more).unwrap().provider.ask(question).await;
         let upstream = upstream.unwrap_or_else(|(_, why)| panic!("{} {more}: {why}", kind.name()));
-        assert_eq!((upstream.index, &*upstream.model), (1, "model-of-the-test"), "{} {more}", kind.name());
+        assert_eq!((upstream.said.class(), &*upstream.model), (1, "model-of-the-test"), "{} {more}", kind.name());
         assert_eq!(upstream.cost, Some(Money::from_nanos(1_200_000 + 9 * 3_000)), "{} {more}", kind.name());
     }
 }

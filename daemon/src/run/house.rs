@@ -174,7 +174,7 @@ impl House {
             Event::Upstream { key, provider, timeout, took, charge, result } => {
                 self.hear_core(Input::Settled { call: Call::Job(key, provider), provider, charge });
                 let result = self.hear_provider(provider, result).map(|upstream| {
-                    let opinion = Opinion { class: upstream.index };
+                    let opinion = Opinion { said: upstream.said.clone() };
                     if let Some(cargo) = self.cargo.get_mut(&key) {
                         cargo.upstream = Some(upstream);
                     }

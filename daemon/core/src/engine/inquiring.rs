@@ -219,11 +219,13 @@ impl Engine {
         let Some(open) = self.inquiries.open.get_mut(&id) else { return };
         let Stage::Asking { place, .. } = open.stage else { return };
         match result {
-            Ok(Opinion { class }) => {
-                let Inquiry { class: local, s, p_wrong, certified, audit, reason, .. } = open.inquiry;
-                let label = Label { class: local, s, p_wrong, certified, audit, reason, truth: class };
+            Ok(Opinion { said }) => {
                 let model = open.model;
-                let ending = if class == open.inquiry.class { Ending::Agreed } else { Ending::Amended { class } };
+                let Inquiry { s, p_wrong, certified, audit, reason, .. } = open.inquiry;
+                let local = &open.inquiry.said;
+                let wrong = !local.agrees(&said, &self.models[model.0].rules().policy.measure);
+                let label = Label { class: local.class(), s, p_wrong, certified, audit, reason, wrong };
+                let ending = if wrong { Ending::Amended { said } } else { Ending::Agreed };
                 self.close_inquiry(now, id, ending, out);
                 self.labelled(model, label, out);
             }

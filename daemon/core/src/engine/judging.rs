@@ -125,7 +125,7 @@ impl Engine {
         result: Result<Opinion, ProviderFault>,
         out: &mut Vec<Action>,
     ) {
-        self.providers[provider.0].learn(now, provider, timeout, result.map(|_| ()), out);
+        self.providers[provider.0].learn(now, provider, timeout, &result, out);
         let Some(job) = self.jobs.get_mut(&key) else { return };
         if !matches!(&job.stage, Stage::Asking { provider: asked, .. } if *asked == provider) {
             return; // answered without it meanwhile
@@ -136,10 +136,11 @@ impl Engine {
         };
         match (result, &decision.verdict) {
             (Ok(opinion), Verdict::Escalate { reason, .. }) => {
-                if let (Some(rated), Some(model)) = (decision.rated, job.model) {
-                    let Rated { class, s, p_wrong, .. } = rated;
-                    let (certified, audit, truth) = (decision.certified, job.audit, opinion.class);
-                    let label = Label { class, s, p_wrong, certified, audit, reason: *reason, truth };
+                if let (Some(local), Some(rated), Some(model)) = (&decision.said, decision.rated, job.model) {
+                    let Rated { s, p_wrong, .. } = rated;
+                    let (class, certified, audit) = (local.class(), decision.certified, job.audit);
+                    let wrong = !local.agrees(&opinion.said, &self.models[model.0].rules().policy.measure);
+                    let label = Label { class, s, p_wrong, certified, audit, reason: *reason, wrong };
                     self.labelled(model, label, out);
                 }
                 self.answer(now, key, Source::Provider(provider), *reason, &decision, out)
@@ -227,13 +228,13 @@ impl Provider {
         now: Moment,
         id: ProviderId,
         timeout: Span,
-        result: Result<(), ProviderFault>,
+        result: &Result<Opinion, ProviderFault>,
         out: &mut Vec<Action>,
     ) {
         self.calls -= 1;
         let was_admitting = matches!(self.breaker.state(), State::Admitting { .. });
-        match result {
-            Ok(()) => {
+        match *result {
+            Ok(_) => {
                 if self.breaker.succeeded(now) {
                     out.push(Action::Note(Note::BreakerClosed { provider: id }));
                 }

@@ -46,6 +46,7 @@ pub struct Learned {
 /// A second opinion on a local answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Label {
+    /// Of the local answer; 0 where there are none.
     pub class: usize,
     pub s: f32,
     pub p_wrong: f32,
@@ -55,8 +56,8 @@ pub(super) struct Label {
     pub audit: bool,
     /// Why somebody was asked.
     pub reason: Reason,
-    /// What a provider says.
-    pub truth: usize,
+    /// A provider says something else.
+    pub wrong: bool,
 }
 
 impl Watch {
@@ -122,7 +123,7 @@ impl Engine {
     /// Somebody else has looked at a local answer.
     pub(super) fn labelled(&mut self, model: ModelId, label: Label, out: &mut Vec<Action>) {
         let Some(Some(watch)) = self.watches.get_mut(model.0) else { return };
-        let wrong = label.class != label.truth;
+        let wrong = label.wrong;
         let by_score = (label.reason == Reason::EscBelowLambda)
             .then(|| watch.alarms.escalated(wrong, f64::from(label.p_wrong)))
             .flatten();

@@ -16,6 +16,7 @@ use crate::{
     inquiry::{Inquiry, Lane},
     job::{Privacy, ProviderId},
     limits,
+    said::{Measure, Said},
     time::Span,
 };
 
@@ -33,6 +34,8 @@ pub enum Observation {
 /// How a model's doubtful answers are treated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
+    /// When an answer is right.
+    pub measure: Measure,
     /// Softmax temperature, > 0; without a certificate in force.
     pub temperature: f32,
     /// Ask upstream below this top probability; `None`: never. Without a certificate in force.
@@ -64,6 +67,7 @@ impl Policy {
     /// Nobody is asked, nothing is certified.
     pub const fn alone(temperature: f32, threshold: Option<f32>) -> Self {
         Self {
+            measure: Measure::Classes,
             temperature,
             threshold,
             calibration: State::Missing,
@@ -191,7 +195,9 @@ pub struct Decision {
     pub verdict: Verdict,
     pub certified: bool,
     pub evidence: Evidence,
-    /// The local answer.
+    /// The local answer …
+    pub said: Option<Said>,
+    /// … and how sure it is.
     pub rated: Option<Rated>,
     /// To be asked afterwards, if the local answer is the one that goes out.
     pub later: Option<Inquiry>,
@@ -244,8 +250,10 @@ pub fn conclude(judged: &Judged, seen: &Observation, policy: &Policy, around: &C
         }
         (_, verdict) => verdict,
     };
-    let later = rated.and_then(|rated| later(rated, doubt, certified, &verdict, policy, around));
-    Decision { verdict, certified, evidence, rated, later }
+    let said = rated.map(|rated| Said::Class(rated.class));
+    let local = said.clone().zip(rated);
+    let later = local.and_then(|local| later(local, doubt, certified, &verdict, policy, around));
+    Decision { verdict, certified, evidence, said, rated, later }
 }
 
 const fn uncertified(policy: &Policy, around: &Circumstances) -> Reason {
@@ -292,7 +300,7 @@ fn worth_it(gain: f64, provider: &ProviderView, policy: &Policy, around: &Circum
 /// What is to be asked when the answer has gone out: whatever the lottery has drawn, and what was doubtful and got no
 /// provider's answer, if anybody wants to know.
 fn later(
-    rated: Rated,
+    (said, rated): (Said, Rated),
     doubt: Option<Reason>,
     certified: bool,
     verdict: &Verdict,
@@ -317,7 +325,7 @@ fn later(
         lane,
         reason,
         answered,
-        class: rated.class,
+        said,
         s: rated.s,
         p_wrong: rated.p_wrong,
         certified,

@@ -8,6 +8,7 @@ use picket_core::{
     inquiry::{Dropped, Ending, Inquiry, InquiryId},
     job::{JobId, ModelId, ProviderId},
     limits,
+    said::Said,
     time::Span,
 };
 
@@ -44,16 +45,17 @@ impl World<'_> {
         self.hears_after(took, Input::Opined { inquiry: id, provider, timeout, result });
     }
 
-    pub fn close(&mut self, id: InquiryId, job: &JobId, model: ModelId, was: &Inquiry, ending: Ending) {
+    pub fn close(&mut self, id: InquiryId, job: &JobId, model: ModelId, was: &Inquiry, ending: &Ending) {
         let (spec, known) = self.store.inquiries.get(&id).unwrap_or_else(|| panic!("{id:?} ends, and is not durable"));
         assert_eq!((&spec.id, spec.model, known), (job, Some(model.0), was), "{id:?} ends as something else");
+        let measure = self.plan.models[model.0].policy.measure;
         let process = self.process();
         assert!(!process.asked.asking.contains(&id), "{id:?} ends, and its provider has not answered");
         assert!(process.asked.closing.insert(id), "{id:?} ends twice");
         let tally = &mut process.tally;
         let seen = match ending {
-            Ending::Amended { class } => {
-                assert_ne!(class, was.class, "{id:?} is amended by the same answer");
+            Ending::Amended { said } => {
+                assert!(!said.agrees(&was.said, &measure), "{id:?} is amended by the same answer");
                 tally.amended += 1;
                 Seen::Amended
             }
@@ -62,8 +64,8 @@ impl World<'_> {
                 Seen::Agreed
             }
             Ending::Dropped(why) => {
-                tally.inquiries_dropped[why as usize] += 1;
-                assert_ne!(why, Dropped::Orphaned, "no model is ever gone here");
+                tally.inquiries_dropped[*why as usize] += 1;
+                assert_ne!(*why, Dropped::Orphaned, "no model is ever gone here");
                 Seen::InquiryDropped
             }
         };
@@ -73,6 +75,6 @@ impl World<'_> {
 
     /// Two classes: half of the providers' answers are the local one.
     pub fn opinion(&mut self) -> Opinion {
-        Opinion { class: usize::from(self.chance_of(0.5)) }
+        Opinion { said: Said::Class(usize::from(self.chance_of(0.5))) }
     }
 }

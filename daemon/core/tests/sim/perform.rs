@@ -69,7 +69,7 @@ impl World<'_> {
                 self.inquire(inquiry, model, provider, timeout, reason);
             }
             Action::Close { inquiry, job, model, was, age: _, ending } => {
-                self.close(inquiry, &job, model, &was, ending)
+                self.close(inquiry, &job, model, &was, &ending)
             }
             Action::Remember { model } => {
                 let learned = self.process().engine.learned(model).expect("something was learned");

@@ -15,6 +15,7 @@ use picket_core::{
         shift::Reference,
     },
     job::{Digest, JobId, Privacy, ProviderId, TransportId},
+    said::Measure,
     time::{Moment, Span},
 };
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
@@ -171,6 +172,7 @@ fn model(rng: &mut StdRng, providers: usize) -> ModelRules {
         when_full: if rng.random_bool(0.5) { WhenFull::Shed } else { WhenFull::NewestWins },
         deadline: millis(rng, 20..2_000),
         policy: Policy {
+            measure: Measure::Classes,
             temperature: 1.0,
             calibration: calibration(rng),
             threshold: rng.random_bool(0.8).then_some(0.9),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use picket_core::ProviderFault;
+use picket_core::{ProviderFault, said::Said};
 use reqwest::header::HeaderMap;
 
 use super::{Ask, Dialect, Tariff};
@@ -131,7 +131,7 @@ impl Chat {
         })?;
         let model = said.model.chars().take(MODEL_CHARS).collect();
         let cost = said.usage.map(|usage| self.tariff.cost(usage));
-        Ok(Upstream { index, confidence: None, outputs: Vec::new(), model, cost })
+        Ok(Upstream { said: Said::Class(index), confidence: None, outputs: Vec::new(), model, cost })
     }
 }
 

@@ -11,6 +11,7 @@ use picket_core::{
     engine::{Engine, Funds, ModelRules, ProviderRules, WhenFull},
     escalation::{decide::Policy, money::Money},
     job::{ModelId, TransportId},
+    said::Said,
 };
 use serde_json::Value;
 use tokio::{
@@ -96,7 +97,7 @@ impl Provider for Listening {
 
 fn seven() -> Answered {
     let (model, cost) = ("big 1".to_owned(), Some(Money::from_nanos(70)));
-    Ok(Upstream { index: 7, confidence: Some(0.9), outputs: vec![], model, cost })
+    Ok(Upstream { said: Said::Class(7), confidence: Some(0.9), outputs: vec![], model, cost })
 }
 
 fn digits() -> Bundle {

@@ -56,7 +56,7 @@ impl House {
 
     pub(super) fn hear_opinion(&mut self, inquiry: InquiryId, provider: ProviderId, timeout: Span, result: Answered) {
         let result = self.hear_provider(provider, result).map(|upstream| {
-            let opinion = Opinion { class: upstream.index };
+            let opinion = Opinion { said: upstream.said.clone() };
             if let Some(asked) = self.inquiries.0.get_mut(&inquiry) {
                 asked.said = Some((provider, upstream));
             }
