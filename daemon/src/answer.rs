@@ -205,7 +205,7 @@ fn answer_document<'a>(answer: &Answer, facts: &'a Facts<'_>) -> AnswerDocument<
     match (answer.source, facts.upstream) {
         (Source::Provider(_), Some(upstream)) => AnswerDocument {
             confidence: upstream.confidence,
-            model: Some(&upstream.model),
+            model: Some(&*upstream.model).filter(|model| !model.is_empty()),
             ..said(&upstream.said, &facts.served.bundle.labels)
         },
         _ => local_answer(facts, TOP),

@@ -52,6 +52,7 @@ pub fn run(set: &DataSet, chosen: &Chosen) -> Found {
         cost: Cost::ZERO,
         affordable: true,
         threshold: 0.0,
+        on_time: 1.0,
     }];
     let around = Circumstances { privacy: Privacy::Ok, providers, left: hour, whole: hour, ..Circumstances::ALONE };
     let seen: Vec<Observation> =

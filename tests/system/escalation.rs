@@ -85,6 +85,33 @@ async fn a_provider_that_is_away_never_blocks_the_local_answer() {
     assert!(!reasons.contains_key("ESC_BELOW_LAMBDA"), "{reasons:?}");
 }
 
+/// Two frames of one part are one question, and the answer to the first is that to the second.
+#[tokio::test]
+async fn frames_of_the_same_part_are_asked_about_once() {
+    let port = free_port();
+    let _upstream = upstream(port);
+    until_ready(port).await;
+    let (_broker, _daemon, mut client) = start(&escalating_to(port), &[]).await;
+    let mut doubtful = 0;
+    for (number, (_, pixels)) in digits().iter().take(60).enumerate() {
+        let frame = |eye: &str| {
+            let job = Job::raw(pixels).with("id", format!("p-{number}-{eye}"));
+            job.with("group-key", format!("part-{number}"))
+        };
+        let first = client.ask(DIGITS, &frame("left")).await;
+        let second = client.ask(DIGITS, &frame("right")).await;
+        assert_eq!(second["answer"]["label"], first["answer"]["label"], "{second}");
+        assert_eq!(second["source"], first["source"], "{second}");
+        let again = if first["reason"] == "ESC_BELOW_LAMBDA" { "LOCAL_DUPLICATE" } else { "LOCAL_CERTIFIED" };
+        assert_eq!(second["reason"], again, "{second}");
+        doubtful += usize::from(first["reason"] == "ESC_BELOW_LAMBDA");
+    }
+    assert!(doubtful > 0, "some of them were doubtful");
+    let asked = get(&format!("http://127.0.0.1:{port}/status")).await.unwrap().text().await.unwrap();
+    let status: serde_json::Value = serde_json::from_str(&asked).unwrap();
+    assert_eq!(status["jobs"]["accepted"], doubtful, "each part once");
+}
+
 #[tokio::test]
 async fn a_private_job_stays_here() {
     let port = free_port();

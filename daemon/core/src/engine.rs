@@ -34,6 +34,8 @@ use crate::{
         breaker::Breaker,
         budget::{Budget, Cost},
         decide::{Decision, Observation, Policy, Reason},
+        duplicates::Duplicates,
+        latency::Latencies,
         money::Money,
         profile::SavedProfile,
     },
@@ -41,6 +43,7 @@ use crate::{
     limits,
     outbox::{Confirmed, Outbox},
     queue::ModelQueue,
+    said::Said,
     seen::Seen,
     tally::Tally,
     time::{Moment, Span},
@@ -84,6 +87,9 @@ struct Job {
     privacy: Privacy,
     /// Drawn by lottery.
     audit: bool,
+    group: Option<Group>,
+    /// It is the frame of its group that is asked about.
+    speaks: bool,
     /// Of its input.
     bytes: u64,
     priority: u8,
@@ -128,7 +134,11 @@ struct Provider {
     inquiries: usize,
     /// When a job asked last.
     live_at: Option<Moment>,
+    latencies: Latencies,
 }
+
+/// The same part is another question to another model.
+type Group = (ModelId, Arc<str>);
 
 /// The decider. Single-threaded, deterministic.
 pub struct Engine {
@@ -148,6 +158,7 @@ pub struct Engine {
     /// By model; `None` where nothing is certified.
     watches: Vec<Option<Watch>>,
     spending: Spending,
+    duplicates: Duplicates<Group, (ProviderId, Said)>,
 }
 
 impl Engine {
@@ -159,7 +170,14 @@ impl Engine {
             models: models.into_iter().map(ModelQueue::new).collect(),
             providers: providers
                 .into_iter()
-                .map(|rules| Provider { rules, breaker: Breaker::default(), calls: 0, inquiries: 0, live_at: None })
+                .map(|rules| Provider {
+                    rules,
+                    breaker: Breaker::default(),
+                    calls: 0,
+                    inquiries: 0,
+                    live_at: None,
+                    latencies: Latencies::default(),
+                })
                 .collect(),
             seen: Seen::default(),
             outbox: Outbox::default(),
@@ -169,6 +187,7 @@ impl Engine {
             alone: None,
             inquiries: Inquiries::default(),
             spending: Spending::unlimited(),
+            duplicates: Duplicates::new(limits::DUPLICATE_KEPT),
         }
     }
 

@@ -132,6 +132,8 @@ pub struct Arrival {
     /// 0 (last) to 9 (first).
     pub priority: u8,
     pub privacy: Privacy,
+    /// The part that several jobs show.
+    pub group: Option<Arc<str>>,
     /// The lottery has drawn it for a second opinion.
     pub audit: bool,
     /// Of its input.

@@ -182,6 +182,8 @@ pub struct Answer {
     pub timing: Timing,
     /// To be asked afterwards.
     pub later: Option<Inquiry>,
+    /// What the source has said about another frame of the same part.
+    pub reused: Option<Said>,
 }
 
 /// What a provider says.

@@ -233,3 +233,9 @@ pub const BACKLOG_CREDIT_CALLS: f64 = 16.0;
 pub const BACKLOG_CREDIT_BYTES: f64 = 4_194_304.0;
 /// Groups of frames whose escalation is remembered, so that it is not repeated; the oldest goes first.
 pub const DUPLICATE_GROUPS: usize = 1_024;
+/// So long one answer about a part stands for its other frames.
+pub const DUPLICATE_KEPT: Span = Span::from_millis(600_000);
+/// Calls of a provider by which it is judged whether it answers in time …
+pub const LATENCIES: usize = 128;
+/// … as long as they are not older.
+pub const LATENCY_AGE: Span = Span::from_millis(600_000);

@@ -71,6 +71,7 @@ fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId
         evidence: decision.evidence,
         timing,
         later: None,
+        reused: None,
     };
     let scores = match &inferred.observation {
         Observation::Scores(scores) => Some(scores.as_slice()),

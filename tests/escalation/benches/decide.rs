@@ -48,6 +48,7 @@ fn bench(criterion: &mut Criterion) {
         cost: Cost::ZERO,
         affordable: true,
         threshold: 0.0,
+        on_time: 1.0,
     }];
     let around = Circumstances { privacy: Privacy::Ok, providers, left: hour, whole: hour, ..Circumstances::ALONE };
     let mut group = criterion.benchmark_group("decide");

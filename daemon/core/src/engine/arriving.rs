@@ -36,6 +36,9 @@ impl Engine {
                 model: stored.model.as_ref().ok().copied(),
                 privacy: stored.privacy,
                 audit: stored.audit,
+                // Forgotten with the process: at worst a part is asked about once more.
+                group: None,
+                speaks: false,
                 bytes: stored.bytes,
                 priority: stored.priority,
                 arrived: now,
@@ -173,12 +176,15 @@ fn poison(attempts: u32) -> Failure {
 }
 
 pub(super) fn new_job(now: Moment, arrival: Arrival, stage: Stage) -> Job {
+    let model = arrival.model.ok();
     Job {
         id: arrival.id,
         digest: arrival.digest,
-        model: arrival.model.ok(),
+        model,
         privacy: arrival.privacy,
         audit: arrival.audit,
+        group: model.zip(arrival.group),
+        speaks: false,
         bytes: arrival.bytes,
         priority: arrival.priority,
         arrived: now,

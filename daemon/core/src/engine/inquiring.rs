@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
-    Engine,
+    Engine, Group,
     learning::Label,
     spending::{Call, Spending},
 };
@@ -52,6 +52,8 @@ struct Open {
     /// Places of the provider list that have failed with it, for reasons of its own.
     failed: usize,
     stage: Stage,
+    /// Whose other frames it stands for, too.
+    group: Option<Group>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +134,7 @@ impl Engine {
             self.open_inquiry(
                 now,
                 id,
-                Open { job, model, inquiry, since_s, bytes, failed: 0, stage: Stage::Waiting },
+                Open { job, model, inquiry, since_s, bytes, failed: 0, stage: Stage::Waiting, group: None },
                 out,
             );
             if !known {
@@ -146,12 +148,13 @@ impl Engine {
         &mut self,
         now: Moment,
         id: InquiryId,
-        (job, model, bytes): (JobId, ModelId, u64),
+        (job, model, bytes, group): (JobId, ModelId, u64, Option<Group>),
         inquiry: Inquiry,
         out: &mut Vec<Action>,
     ) {
         let since_s = seconds(now);
-        self.open_inquiry(now, id, Open { job, model, inquiry, since_s, bytes, failed: 0, stage: Stage::Waiting }, out);
+        let open = Open { job, model, inquiry, since_s, bytes, failed: 0, stage: Stage::Waiting, group };
+        self.open_inquiry(now, id, open, out);
     }
 
     fn open_inquiry(&mut self, now: Moment, id: InquiryId, open: Open, out: &mut Vec<Action>) {
@@ -191,6 +194,9 @@ impl Engine {
         self.inquiries.bytes = self.inquiries.bytes.saturating_sub(std::mem::take(&mut open.bytes));
         match ending {
             Ending::Dropped(why) => {
+                if let Some(group) = &open.group {
+                    self.duplicates.failed(group);
+                }
                 self.tally.inquiries_dropped[why as usize] += 1;
                 out.push(Action::Note(Note::InquiryDropped { why }));
             }
@@ -217,10 +223,13 @@ impl Engine {
         out: &mut Vec<Action>,
     ) {
         let Some(open) = self.inquiries.open.get_mut(&id) else { return };
-        let Stage::Asking { place, .. } = open.stage else { return };
+        let Stage::Asking { place, provider } = open.stage else { return };
         match result {
             Ok(Opinion { said }) => {
                 let model = open.model;
+                if let Some(group) = &open.group {
+                    self.duplicates.answered(group, (provider, said.clone()));
+                }
                 let Inquiry { s, p_wrong, certified, audit, reason, .. } = open.inquiry;
                 let local = &open.inquiry.said;
                 let wrong = !local.agrees(&said, &self.models[model.0].rules().policy.measure);

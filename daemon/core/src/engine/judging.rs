@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Engine, FAR, Provider, Stage,
-    learning::{Label, Watch},
+    Engine, FAR, Provider, ProviderRules, Stage,
+    learning::Label,
     spending::{Call, Spending},
 };
 use crate::{
@@ -12,12 +12,13 @@ use crate::{
     escalation::{
         breaker::State,
         budget::Cost,
-        decide::{self, Circumstances, Decision, Observation, ProviderView, Reason, Verdict},
+        decide::{self, Circumstances, Decision, Judged, Observation, ProviderView, Reason, Verdict},
         score::Rated,
     },
-    inquiry::Inquiry,
-    job::{Failure, Key, ProviderId},
+    inquiry::{Inquiry, Lane},
+    job::{Failure, Key, ModelId, ProviderId},
     limits,
+    said::Said,
     time::{Moment, Span},
 };
 
@@ -54,33 +55,15 @@ impl Engine {
         fault: Option<ProviderFault>,
         out: &mut Vec<Action>,
     ) {
-        let Some(job) = self.jobs.get_mut(&key) else { return };
+        let Some(job) = self.jobs.get(&key) else { return };
         let Some(model) = job.model else { return };
         let policy = &self.models[model.0].rules().policy;
-        let suspect = self.watches[model.0].as_ref().is_some_and(Watch::suspects);
-        let judged = decide::judge(&seen, policy, suspect);
-        if let (Some(first), 0) = (policy.providers.first().map(|id| &self.providers[id.0].rules), asked) {
-            let gain = if job.privacy.may_leave(policy.redacts) { judged.bid(first.accuracy) } else { 0.0 };
-            let usual = self.spending.usual(policy.providers[0], Spending::most(first.price, job.bytes));
-            self.spending.saw(now, gain, usual);
+        let judged = decide::judge(&seen, policy, self.is_suspect(model));
+        if asked == 0 {
+            self.saw(now, key, model, &judged);
         }
-        let prices = self.spending.prices(now);
-        let views = policy.providers.iter().map(|id| {
-            let most = Spending::most(self.providers[id.0].rules.price, job.bytes);
-            let threshold = prices.threshold(self.spending.usual(*id, most));
-            self.providers[id.0].view(*id, now, (most, self.spending.affords(most), threshold))
-        });
-        let left = job.deadline_at.since(now);
-        let around = Circumstances {
-            privacy: job.privacy,
-            providers: views.collect(),
-            left,
-            whole: job.whole,
-            asked,
-            audit: job.audit,
-            suspect,
-            rich: self.spending.rich(now),
-        };
+        let Some(around) = self.around(now, key, asked) else { return };
+        let policy = &self.models[model.0].rules().policy;
         let decision = decide::conclude(&judged, &seen, policy, &around);
         if let (Some(rated), 0) = (decision.rated, asked) {
             self.scored(model, rated.s, out);
@@ -95,6 +78,9 @@ impl Engine {
                 };
                 self.answer(now, key, Source::Local, reason, &decision, out);
             }
+            Verdict::Reuse { provider, said } => {
+                self.reuse(now, key, provider, said, &decision, out);
+            }
             Verdict::Escalate { provider, timeout, reason } => {
                 let most =
                     around.providers.iter().find(|view| view.id == provider).map_or(Cost::ZERO, |view| view.cost);
@@ -102,6 +88,10 @@ impl Engine {
                     // It was affordable a moment ago; whatever happened, the job has its answer.
                     return self.answer(now, key, Source::Local, Reason::LocalUncertifiedBudget, &decision, out);
                 };
+                if let (Some(group), None) = (job.group.clone(), &around.known) {
+                    job.speaks = true;
+                    self.duplicates.asked(group, now);
+                }
                 let place = around.providers.iter().position(|view| view.id == provider).unwrap_or(0);
                 self.providers[provider.0].breaker.admit(now);
                 self.providers[provider.0].calls += 1;
@@ -112,6 +102,52 @@ impl Engine {
             }
             Verdict::Fail(why) => self.fail(now, key, Failure::new("model/invalid-output", why), out),
         }
+    }
+
+    /// One request more, for the price of the next ones.
+    fn saw(&mut self, now: Moment, key: Key, model: ModelId, judged: &Judged) {
+        let policy = &self.models[model.0].rules().policy;
+        let (Some(job), Some(first)) = (self.jobs.get(&key), policy.providers.first().copied()) else { return };
+        let rules = &self.providers[first.0].rules;
+        let gain = if job.privacy.may_leave(policy.redacts) { judged.bid(rules.accuracy) } else { 0.0 };
+        let usual = self.spending.usual(first, Spending::most(rules.price, job.bytes));
+        self.spending.saw(now, gain, usual);
+    }
+
+    /// How things are around a job.
+    fn around(&self, now: Moment, key: Key, asked: usize) -> Option<Circumstances> {
+        let job = self.jobs.get(&key)?;
+        let model = job.model?;
+        let policy = &self.models[model.0].rules().policy;
+        let (left, prices) = (job.deadline_at.since(now), self.spending.prices(now));
+        let view = |id: &ProviderId| {
+            let provider = &self.providers[id.0];
+            let ProviderRules { timeout, price, accuracy } = provider.rules;
+            let cost = Spending::most(price, job.bytes);
+            ProviderView {
+                id: *id,
+                admits: provider.breaker.would_admit(now) && provider.calls < limits::PROVIDER_CALLS,
+                timeout,
+                accuracy,
+                cost,
+                affordable: self.spending.affords(cost),
+                threshold: prices.threshold(self.spending.usual(*id, cost)),
+                on_time: provider.latencies.on_time(now, decide::patience(left, job.whole).min(timeout)),
+            }
+        };
+        // A part that this job itself was asked about is no duplicate.
+        let known = job.group.as_ref().filter(|_| asked == 0 && !job.speaks);
+        Some(Circumstances {
+            privacy: job.privacy,
+            providers: policy.providers.iter().map(view).collect(),
+            left,
+            whole: job.whole,
+            asked,
+            audit: job.audit,
+            suspect: self.is_suspect(model),
+            rich: self.spending.rich(now),
+            known: known.and_then(|group| self.duplicates.get(group, now)).cloned(),
+        })
     }
 
     #[expect(clippy::too_many_arguments, reason = "one input's fields")]
@@ -126,6 +162,11 @@ impl Engine {
         out: &mut Vec<Action>,
     ) {
         self.providers[provider.0].learn(now, provider, timeout, &result, out);
+        match &result {
+            Ok(_) => self.providers[provider.0].latencies.answered(now, took),
+            Err(ProviderFault::TooSlow) => self.providers[provider.0].latencies.gave_up(now, timeout),
+            Err(_) => {}
+        }
         let Some(job) = self.jobs.get_mut(&key) else { return };
         if !matches!(&job.stage, Stage::Asking { provider: asked, .. } if *asked == provider) {
             return; // answered without it meanwhile
@@ -142,6 +183,9 @@ impl Engine {
                     let wrong = !local.agrees(&opinion.said, &self.models[model.0].rules().policy.measure);
                     let label = Label { class, s, p_wrong, certified, audit, reason: *reason, wrong };
                     self.labelled(model, label, out);
+                }
+                if let Some(group) = self.jobs.get(&key).and_then(|job| job.group.clone()) {
+                    self.duplicates.answered(&group, (provider, opinion.said));
                 }
                 self.answer(now, key, Source::Provider(provider), *reason, &decision, out)
             }
@@ -170,13 +214,47 @@ impl Engine {
             Source::Local => decision.later.clone().map(|later| Inquiry { answered: reason, ..later }),
             Source::Provider(_) => None,
         };
-        let answer =
-            Answer { source, certified: decision.certified, reason, evidence: decision.evidence, timing, later };
+        if let (Some(group), Source::Local) = (&job.group, source) {
+            match &later {
+                // Nobody has answered, and somebody will be asked: for the other frames, too.
+                Some(Inquiry { lane: Lane::Value, .. }) if !job.speaks => self.duplicates.asked(group.clone(), now),
+                None | Some(Inquiry { lane: Lane::Audit, .. }) if job.speaks => self.duplicates.failed(group),
+                _ => {}
+            }
+        }
+        let certified = decision.certified;
+        let answer = Answer { source, certified, reason, evidence: decision.evidence, timing, later, reused: None };
+        self.finish(key, Outcome::Answered(answer), out);
+    }
+
+    /// Another frame's answer is this one's.
+    fn reuse(
+        &mut self,
+        now: Moment,
+        key: Key,
+        provider: ProviderId,
+        said: Said,
+        decision: &Decision,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(job) = self.jobs.get(&key) else { return };
+        let answer = Answer {
+            source: Source::Provider(provider),
+            certified: false,
+            reason: Reason::LocalDuplicate,
+            evidence: decision.evidence,
+            timing: Timing { total: now.since(job.arrived), ..job.timing },
+            later: None,
+            reused: Some(said),
+        };
         self.finish(key, Outcome::Answered(answer), out);
     }
 
     pub(super) fn fail(&mut self, now: Moment, key: Key, failure: Failure, out: &mut Vec<Action>) {
         let Some(job) = self.jobs.get(&key) else { return };
+        if let Some(group) = job.group.as_ref().filter(|_| job.speaks) {
+            self.duplicates.failed(group);
+        }
         let timing = Timing { total: now.since(job.arrived), ..job.timing };
         self.finish(key, Outcome::Failed(failure, timing), out);
     }
@@ -198,19 +276,6 @@ impl Engine {
 }
 
 impl Provider {
-    fn view(&self, id: ProviderId, now: Moment, (cost, affordable, threshold): (Cost, bool, f64)) -> ProviderView {
-        let admits = self.breaker.would_admit(now) && self.calls < limits::PROVIDER_CALLS;
-        ProviderView {
-            id,
-            admits,
-            timeout: self.rules.timeout,
-            accuracy: self.rules.accuracy,
-            cost,
-            affordable,
-            threshold,
-        }
-    }
-
     /// For a question that nobody waits for: jobs come first.
     pub(super) fn has_time(&self, now: Moment) -> bool {
         let live = self.live_at.is_some_and(|at| now.since(at) < limits::LIVE_TRAFFIC);

@@ -49,7 +49,7 @@ impl Engine {
                 if let (Some(id), Outcome::Answered(Answer { later: Some(later), .. }), Some(model)) =
                     (inquiry, &**outcome, job.model)
                 {
-                    self.inquire(now, id, (job.id.clone(), model, job.bytes), later.clone(), out);
+                    self.inquire(now, id, (job.id.clone(), model, job.bytes, job.group.clone()), later.clone(), out);
                 }
             }
             _ => self.tally.refused += 1,
@@ -65,6 +65,8 @@ impl Engine {
                 model: job.model,
                 privacy: job.privacy,
                 audit: false,
+                group: None,
+                speaks: false,
                 bytes: 0,
                 priority: job.priority,
                 arrived: job.arrived,
@@ -163,6 +165,7 @@ mod tests {
                 privacy: Privacy::Ok,
                 ticket: *ticket,
                 audit: false,
+                group: None,
                 bytes: 0,
                 answer_repeats: ticket.is_none(),
                 again: false,

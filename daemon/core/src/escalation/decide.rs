@@ -9,6 +9,7 @@ pub use super::reason::Reason;
 use super::{
     budget::Cost,
     calibration::State,
+    duplicates::Known,
     gain,
     score::{Rated, ScoreRule},
 };
@@ -94,6 +95,8 @@ pub struct ProviderView {
     pub affordable: bool,
     /// Gain that asking it must bring, for the budget to last.
     pub threshold: f64,
+    /// Chance that it answers in the time that there is.
+    pub on_time: f64,
 }
 
 /// What surrounds a decision, beside the answer itself.
@@ -114,6 +117,8 @@ pub struct Circumstances {
     pub suspect: bool,
     /// So much is left of the budget that it is not what binds.
     pub rich: bool,
+    /// What is known of another frame of the same part.
+    pub known: Option<Known<(ProviderId, Said)>>,
 }
 
 impl Circumstances {
@@ -127,6 +132,7 @@ impl Circumstances {
         audit: false,
         suspect: false,
         rich: true,
+        known: None,
     };
 }
 
@@ -186,6 +192,8 @@ pub enum Verdict {
     AnswerLocal(Reason),
     /// Ask this provider and wait at most so long; `reason` is what the result will say if it answers.
     Escalate { provider: ProviderId, timeout: Span, reason: Reason },
+    /// What a provider has said about another frame of the same part is the answer.
+    Reuse { provider: ProviderId, said: Said },
     /// There is no usable answer.
     Fail(String),
 }
@@ -235,6 +243,8 @@ pub fn conclude(judged: &Judged, seen: &Observation, policy: &Policy, around: &C
     let Judged { rated, certified, doubt, .. } = *judged;
     let evidence = evidence(judged, policy, around);
     let verdict = match doubt {
+        // The lottery wants this frame, too; and without a usable answer of our own there is nothing to stay with.
+        Some(reason) if around.known.is_some() && !around.audit && reason != Reason::EscBadOutput => duplicate(around),
         None if certified => Verdict::AnswerLocal(Reason::LocalCertified),
         None => Verdict::AnswerLocal(uncertified(policy, around)),
         Some(reason) if around.providers.is_empty() => Verdict::AnswerLocal(match (&policy.calibration, reason) {
@@ -264,12 +274,18 @@ const fn uncertified(policy: &Policy, around: &Circumstances) -> Reason {
     }
 }
 
+fn duplicate(around: &Circumstances) -> Verdict {
+    match around.known.clone() {
+        Some(Known::Answered((provider, said))) => Verdict::Reuse { provider, said },
+        _ => Verdict::AnswerLocal(Reason::LocalDuplicate),
+    }
+}
+
 fn escalate(reason: Reason, rated: Option<Rated>, policy: &Policy, around: &Circumstances) -> Verdict {
     if !around.privacy.may_leave(policy.redacts) {
         return Verdict::AnswerLocal(Reason::LocalPolicyNoEgress);
     }
-    let margin = Span::from_micros(around.whole.as_micros() / limits::ANSWER_MARGIN_DIVISOR);
-    let wait = around.left.saturating_sub(limits::ANSWER_MARGIN.min(margin));
+    let wait = patience(around.left, around.whole);
     // An unusable output is no answer that could be corrected later.
     let at_once = policy.at_once && reason != Reason::EscBadOutput;
     if wait == Span::ZERO || at_once {
@@ -278,7 +294,9 @@ fn escalate(reason: Reason, rated: Option<Rated>, policy: &Policy, around: &Circ
     let mut why_not = Reason::LocalUncertifiedLink;
     for provider in around.providers.iter().skip(around.asked).filter(|provider| provider.admits) {
         let gain = gain_of(rated, provider.accuracy);
-        if !worth_it(gain, provider, policy, around) {
+        if provider.on_time < ON_TIME && reason != Reason::EscBadOutput {
+            why_not = Reason::LocalUncertifiedDeadline;
+        } else if !worth_it(gain, provider, policy, around) {
             why_not = if gain > 0.0 { Reason::LocalUncertifiedBudget } else { Reason::LocalNoGain };
         } else if provider.affordable {
             return Verdict::Escalate { provider: provider.id, timeout: wait.min(provider.timeout), reason };
@@ -287,6 +305,15 @@ fn escalate(reason: Reason, rated: Option<Rated>, policy: &Policy, around: &Circ
         }
     }
     Verdict::AnswerLocal(why_not)
+}
+
+/// A provider that is likelier late than not is not waited for.
+const ON_TIME: f64 = 0.5;
+
+/// How long a provider may take, so that the local answer still goes out in time. Both spans as in [`Circumstances`].
+pub fn patience(left: Span, whole: Span) -> Span {
+    let margin = Span::from_micros(whole.as_micros() / limits::ANSWER_MARGIN_DIVISOR);
+    left.saturating_sub(limits::ANSWER_MARGIN.min(margin))
 }
 
 /// With plenty left the promise is served in full: then nothing has a price.
@@ -309,7 +336,10 @@ fn later(
 ) -> Option<Inquiry> {
     let allowed = around.privacy.may_leave(policy.redacts) && !around.providers.is_empty();
     // What is not worth its price now will not be later: its worth only falls.
-    let too_dear = matches!(verdict, Verdict::AnswerLocal(Reason::LocalUncertifiedBudget | Reason::LocalNoGain));
+    let too_dear = matches!(
+        verdict,
+        Verdict::AnswerLocal(Reason::LocalUncertifiedBudget | Reason::LocalNoGain | Reason::LocalDuplicate)
+    );
     let (lane, reason) = match doubt {
         _ if !allowed => return None,
         Some(reason) if policy.amends && reason != Reason::EscBadOutput && !too_dear => (Lane::Value, reason),
@@ -319,7 +349,7 @@ fn later(
     let answered = match verdict {
         Verdict::AnswerLocal(reason) => *reason,
         Verdict::Escalate { .. } => Reason::LocalUncertifiedDeadline,
-        Verdict::Fail(_) => return None,
+        Verdict::Reuse { .. } | Verdict::Fail(_) => return None,
     };
     Some(Inquiry {
         lane,

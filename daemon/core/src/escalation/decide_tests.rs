@@ -23,6 +23,7 @@ fn view(id: usize, admits: bool) -> ProviderView {
         cost: Cost::ZERO,
         affordable: true,
         threshold: 0.0,
+        on_time: 1.0,
     }
 }
 

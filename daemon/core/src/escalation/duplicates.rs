@@ -3,13 +3,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     limits,
     time::{Moment, Span},
 };
 
 /// What is known of a group that was escalated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Known<A> {
     /// The provider was asked, and has not answered yet.
     Asked,

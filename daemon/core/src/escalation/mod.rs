@@ -11,6 +11,7 @@ pub mod detector;
 pub mod duplicates;
 pub mod fit;
 pub mod gain;
+pub mod latency;
 pub mod lottery;
 pub mod money;
 pub mod period;

@@ -18,6 +18,8 @@ pub enum Reason {
     LocalUncertifiedBudget,
     /// Local answer although doubtful: nobody is expected to do better.
     LocalNoGain,
+    /// Another frame of the same part was asked about: its answer stands for this one, or is still to come.
+    LocalDuplicate,
     /// Local answer although doubtful: no provider could be reached.
     LocalUncertifiedLink,
     /// Local answer although doubtful: the provider would be, or was, too late.
@@ -35,13 +37,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::LocalCertified,
         Self::LocalUncertifiedNoCalibration,
         Self::LocalUncertifiedModelMismatch,
         Self::LocalUncertifiedSuspect,
         Self::LocalUncertifiedBudget,
         Self::LocalNoGain,
+        Self::LocalDuplicate,
         Self::LocalUncertifiedLink,
         Self::LocalUncertifiedDeadline,
         Self::LocalPolicyNoEgress,
@@ -64,6 +67,7 @@ impl Reason {
             Self::LocalUncertifiedSuspect => "LOCAL_UNCERTIFIED_SUSPECT",
             Self::LocalUncertifiedBudget => "LOCAL_UNCERTIFIED_BUDGET",
             Self::LocalNoGain => "LOCAL_NO_GAIN",
+            Self::LocalDuplicate => "LOCAL_DUPLICATE",
             Self::LocalUncertifiedLink => "LOCAL_UNCERTIFIED_LINK",
             Self::LocalUncertifiedDeadline => "LOCAL_UNCERTIFIED_DEADLINE",
             Self::LocalPolicyNoEgress => "LOCAL_POLICY_NO_EGRESS",

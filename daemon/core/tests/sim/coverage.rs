@@ -43,6 +43,9 @@ pub enum Seen {
     InquiryDropped,
     /// A doubtful answer stays local because calls are limited.
     OutOfBudget,
+    /// Another frame of the part is asked about, or was.
+    SamePart,
+    Reused,
     Alarm,
     StoreFailure,
     Bounced,
@@ -115,6 +118,8 @@ impl Seen {
             Agreed,
             InquiryDropped,
             OutOfBudget,
+            SamePart,
+            Reused,
             Alarm,
             StoreFailure,
             Bounced,

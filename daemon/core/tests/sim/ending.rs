@@ -77,6 +77,7 @@ impl World<'_> {
                     priority: 0,
                     privacy: Privacy::Never,
                     audit: false,
+                    group: None,
                     poison: false,
                 });
                 let happening =

@@ -1,6 +1,6 @@
 //! Is this how a job should end, after what happened to it?
 
-use picket_core::{Outcome, Source, escalation::decide::Reason, job::Key, limits};
+use picket_core::{Answer, Outcome, Source, escalation::decide::Reason, job::Key, limits};
 
 use super::{
     coverage::Seen,
@@ -18,6 +18,7 @@ impl World<'_> {
             Outcome::Answered(answer) => match answer.source {
                 Source::Local => {
                     assert_eq!(known.said, Some(Said::Usable), "{key:?} has no local answer");
+                    let part = known.part().filter(|_| known.asked.is_empty());
                     let covered = answer.certified.then_some(Seen::Certified);
                     if answer.certified {
                         assert!(known.asked.is_empty(), "I10: {key:?} is certified, and somebody was asked about it");
@@ -30,10 +31,22 @@ impl World<'_> {
                     if answer.reason == Reason::LocalUncertifiedLink {
                         self.assert_no_provider_admits(key);
                     }
+                    if answer.reason == Reason::LocalDuplicate {
+                        let part = part.unwrap_or_else(|| panic!("{key:?} shows no part that others show"));
+                        assert!(self.process().parts.contains(&part), "{key:?} is alone");
+                        self.coverage.hit(Seen::SamePart);
+                    }
                     if answer.reason == Reason::LocalUncertifiedBudget {
                         self.is_out_of_money();
                     }
                     covered.or((answer.reason == Reason::LocalPolicyNoEgress).then_some(Seen::KeptLocal))
+                }
+                Source::Provider(provider) if answer.reason == Reason::LocalDuplicate => {
+                    let part = known.part().filter(|_| known.asked.is_empty());
+                    let answer = part.zip(answer.reused.clone()).map(|(part, said)| (part, provider, said.class()));
+                    let told = answer.is_some_and(|answer| self.process().told.contains(&answer));
+                    assert!(told, "{key:?} has the answer of a part that is not its own");
+                    Some(Seen::Reused)
                 }
                 Source::Provider(provider) => {
                     assert_eq!(known.helped, Some(provider), "{key:?} has no answer of {provider:?}");
@@ -67,6 +80,10 @@ impl World<'_> {
                 }
             }
         };
+        if let Outcome::Answered(Answer { later: Some(_), .. }) = outcome {
+            let group = self.process().keys[&key].spec.group.clone();
+            self.process().parts.extend(group.map(|group| (model, group)));
+        }
         if let Some(Seen::Evicted) = seen {
             self.judge_eviction(key, model);
         }

@@ -184,8 +184,10 @@ impl World<'_> {
         assert!(now + timeout <= known.deadline_at, "{key:?} waits for a provider beyond its deadline");
         assert!(!known.asked.contains(&provider), "{key:?} is asked twice at {provider:?}");
         known.asked.push(provider);
+        let part = known.part();
         known.asking = Some((provider, now + timeout));
         let second = known.asked.len() > 1;
+        process.parts.extend(part);
         self.coverage.hit(if second { Seen::SecondProvider } else { Seen::Escalated });
         let (took, result) = self.provider_answers(self.plan.moods[provider.0], timeout);
         self.hears_after(took, Input::ProviderAnswered { key, provider, timeout, took, result });

@@ -32,6 +32,8 @@ pub struct Spec {
     pub privacy: Privacy,
     /// The lottery has drawn it.
     pub audit: bool,
+    /// The part that it shows.
+    pub group: Option<Arc<str>>,
     /// Whatever process runs it dies of it.
     pub poison: bool,
 }
@@ -230,6 +232,7 @@ fn spec(rng: &mut StdRng, poison: f64, number: usize, models: usize) -> Spec {
         priority: if rng.random_bool(0.6) { 0 } else { rng.random_range(0..=9) },
         privacy: *[Privacy::Ok, Privacy::Ok, Privacy::Ok, Privacy::Redacted, Privacy::Never].choose(rng).unwrap(),
         audit: rng.random_bool(0.1),
+        group: rng.random_bool(0.3).then(|| ["left", "right"][number % 2].into()),
         poison: rng.random_bool(poison),
     }
 }
@@ -269,5 +272,5 @@ fn send(rng: &mut StdRng, spec: Rc<Spec>, mqtt: bool, http: bool) -> Happening {
 fn reused(rng: &mut StdRng, spec: &Spec, models: usize) -> Spec {
     let mut digest = spec.digest;
     digest[31] = !digest[31];
-    Spec { id: spec.id.clone(), digest, model: Some(rng.random_range(0..models)), ..*spec }
+    Spec { id: spec.id.clone(), digest, model: Some(rng.random_range(0..models)), group: None, ..*spec }
 }

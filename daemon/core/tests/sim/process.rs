@@ -83,6 +83,11 @@ impl Known {
         }
     }
 
+    /// Its model and its part.
+    pub fn part(&self) -> Option<(usize, Arc<str>)> {
+        self.spec.model.zip(self.spec.group.clone())
+    }
+
     fn waits(&self) -> bool {
         self.admitted && !self.inferred && self.outcome.is_none() && !self.forgotten
     }
@@ -107,6 +112,10 @@ pub struct Process {
     pub peak: Vec<usize>,
     pub calls: Vec<usize>,
     pub asked: Asked,
+    /// Parts that somebody was asked about in this life, or will be …
+    pub parts: BTreeSet<(usize, Arc<str>)>,
+    /// … and what was answered.
+    pub told: BTreeSet<((usize, Arc<str>), ProviderId, usize)>,
     /// Until when each provider wants to be left alone.
     pub rests_until: Vec<Moment>,
     pub draining: bool,
@@ -138,6 +147,8 @@ impl Process {
             peak: vec![0; plan.models.len()],
             calls: vec![0; plan.providers.len()],
             asked: Asked::default(),
+            parts: BTreeSet::new(),
+            told: BTreeSet::new(),
             rests_until: vec![Moment::ZERO; plan.providers.len()],
             draining: false,
             newcomer: 0,
@@ -229,6 +240,9 @@ impl Process {
                     self.rests_until[provider.0] = self.rests_until[provider.0].max(now + *rest);
                 }
                 let known = self.keys.get_mut(key).unwrap();
+                if let (Ok(opinion), Some(part)) = (result, known.part()) {
+                    self.told.insert((part, *provider, opinion.said.class()));
+                }
                 if known.asking.is_none_or(|(asked, _)| asked != *provider) {
                     coverage.hit(Seen::LateProviderAnswer);
                 } else if result.is_ok() {

@@ -163,6 +163,10 @@ impl World<'_> {
                 self.settle(Spend::Job(*key, *provider), *provider, result);
             }
             Input::Opined { inquiry, provider, result, .. } => {
+                let part = self.store.inquiries.get(inquiry).and_then(|(spec, _)| spec.model.zip(spec.group.clone()));
+                if let (Ok(opinion), Some(part)) = (result, part) {
+                    self.process().told.insert((part, *provider, opinion.said.class()));
+                }
                 self.settle(Spend::Inquiry(*inquiry), *provider, result);
             }
             _ => {}

@@ -294,6 +294,7 @@ impl<'a> World<'a> {
             priority: spec.priority,
             privacy: spec.privacy,
             audit: spec.audit,
+            group: spec.group.clone(),
             bytes: 64,
             ticket,
             answer_repeats: ticket.is_none(),

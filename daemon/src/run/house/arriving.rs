@@ -29,6 +29,7 @@ impl House {
             deadline: request.deadline,
             priority: request.priority,
             privacy: request.privacy.unwrap_or(self.default_privacy),
+            group: request.group.clone(),
             audit: self.draws(&id, model.as_ref().ok().copied()),
             bytes: request.content.size() as u64,
             ticket: request.ticket,

@@ -12,7 +12,7 @@ use super::{House, cargo::Cargo};
 use crate::{
     answer::{self, Facts},
     inference::served::Served,
-    ports::{Death, Message},
+    ports::{Death, Message, Upstream},
 };
 
 impl House {
@@ -24,13 +24,21 @@ impl House {
             Source::Local => None,
             Source::Provider(id) => Some(&*self.provider_names[id.0]),
         };
+        // Of what was said about another frame only the answer itself is known.
+        let reused = answer.reused.clone().map(|said| Upstream {
+            said,
+            confidence: None,
+            outputs: Vec::new(),
+            model: String::new(),
+            cost: None,
+        });
         let facts = Facts {
             id: &cargo.id,
             model,
             served,
             outputs: &cargo.outputs,
             scores: cargo.scores.as_deref(),
-            upstream: cargo.upstream.as_ref(),
+            upstream: cargo.upstream.as_ref().or(reused.as_ref()),
             provider,
         };
         let document = answer::result(answer, &facts, &cargo.request.reply.face);
