@@ -13,4 +13,5 @@ mod escalation;
 mod http;
 mod jobs;
 mod link;
+mod mlserver;
 mod support;
