@@ -14,4 +14,5 @@ mod http;
 mod jobs;
 mod link;
 mod mlserver;
+mod plan;
 mod support;

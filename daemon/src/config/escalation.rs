@@ -36,7 +36,7 @@ pub struct Demand {
 }
 
 /// Enough to notice within days when the parts change (escalation.md 2.2, "Lottery audits").
-const AUDIT_RATE: f64 = 0.02;
+pub const AUDIT_RATE: f64 = 0.02;
 
 /// Keys that protocol.md knows and this version does not.
 const NOT_YET: [&str; 2] = ["mode", "budget"];
