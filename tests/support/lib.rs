@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod damage;
 pub mod fake_broker;
 pub mod golden;
+pub mod mlserver;
 pub mod proxy;
 pub mod script;
 

@@ -3,10 +3,11 @@
 use std::{fs, path::Path, process::Output};
 
 use picket_tests::{daemon::picket, root};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
 /// A copy of a bundle that may be written to, without a calibration.
-fn bundle(name: &str) -> tempfile::TempDir {
+pub fn bundle(name: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     let from = root().join("models").join(name);
     fs::create_dir(copy.path().join("golden")).unwrap();
@@ -94,4 +95,66 @@ fn a_foreign_calibration_certifies_nothing_and_a_broken_one_is_refused() {
     let output = picket(&["bench", bundle.path().to_str().unwrap(), "--seconds", "0.1"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.starts_with("error[bundle/bad-calibration]"), "{said}");
+}
+
+/// All digits that no model has seen, each made brighter or darker by chance: then the size of an output says nothing of
+/// how sure it is, and how its classes stand to one another does.
+fn of_any_brightness(file: &Path, spread: f32) {
+    let seed = 7;
+    println!("seed {seed}");
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut text = String::new();
+    for (at, split) in ["certify", "test"].into_iter().enumerate() {
+        let rows = fs::read_to_string(root().join(format!("models/digits/{split}.csv"))).unwrap();
+        let rows = rows.lines().filter(|line| !line.starts_with('#')).skip(at);
+        for row in rows {
+            let factor = if spread > 0.0 { dice.random_range(-spread..spread).exp() } else { 1.0 };
+            let cells = row.split(',').enumerate().map(|(place, cell)| match cell.parse::<f32>() {
+                Ok(pixel) if place > 0 => (pixel * factor).to_string(),
+                _ => cell.to_owned(),
+            });
+            text.push_str(&cells.collect::<Vec<_>>().join(","));
+            text.push('\n');
+        }
+    }
+    fs::write(file, text).unwrap();
+}
+
+fn calibrate_with(bundle: &Path, data: &Path, more: &[&str]) -> Value {
+    let base = ["calibrate", bundle.to_str().unwrap(), data.to_str().unwrap(), "--json"];
+    let output = picket(&[&base, more].concat());
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+#[test]
+fn a_better_score_is_chosen_on_cases_that_certify_nothing() {
+    let bundle = bundle("digits");
+    let data = bundle.path().join("any-brightness.csv");
+    of_any_brightness(&data, 1.5);
+    let said = calibrate_with(bundle.path(), &data, &["--alpha", "0.1"]);
+    assert_eq!((&said["given"], &said["choosing"], &said["n"]), (&597.into(), &199.into(), &398.into()), "{said}");
+    assert_eq!(said["score"]["kind"], "logistic4", "{said}");
+    let of = |key: &str| said["score"][key].as_f64().unwrap();
+    assert!(of("augrc_logistic") < of("augrc_softmax") - of("standard_error"), "{said}");
+    // The daemon's own way gives the same score that was certified.
+    let answer = infer(bundle.path());
+    assert_eq!((&answer["certified"], &answer["evidence"]["n"]), (&true.into(), &398.into()), "{answer}");
+    assert_ne!(answer["evidence"]["s"], answer["answer"]["confidence"], "{answer}");
+    let plain = calibrate_with(bundle.path(), &data, &["--alpha", "0.1", "--score", "softmax"]);
+    assert_eq!((&plain["n"], &plain["choosing"], &plain["score"]["kind"]), (&597.into(), &0.into(), &"softmax".into()));
+    assert_eq!(plain["promise"]["round"], 2, "another score is another look at the cases");
+}
+
+#[test]
+fn the_plain_score_stays_where_nothing_is_better_and_where_cases_are_few() {
+    let bundle = bundle("digits");
+    let data = bundle.path().join("as-they-are.csv");
+    of_any_brightness(&data, 0.0);
+    let said = calibrate_with(bundle.path(), &data, &["--alpha", "0.1"]);
+    assert_eq!((&said["choosing"], &said["score"]["kind"]), (&199.into(), &"softmax".into()), "{said}");
+    let said = calibrate_with(bundle.path(), &data, &["--alpha", "0.02"]);
+    assert_eq!((&said["n"], &said["choosing"], &said["score"]["kind"]), (&597.into(), &0.into(), &"softmax".into()));
+    // 845 cases allow ten wrong ones at 2 %, and they are to be two thirds.
+    let needed = said["score"]["chosen_from"].as_u64().unwrap();
+    assert!((1_200..1_400).contains(&needed), "{said}");
 }

@@ -14,4 +14,6 @@ mod escalation;
 mod http;
 mod jobs;
 mod link;
+mod mlserver;
+mod plan;
 mod support;

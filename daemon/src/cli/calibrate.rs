@@ -1,26 +1,28 @@
 //! `picket calibrate`: labelled cases in, `calibration.json` out.
 
+pub mod sample;
+
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::SystemTime,
 };
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use picket_core::escalation::{
     calibration::{Calibration, ClassPromise, LabelSource, Question},
-    certificate::{Case, Promise},
-    decide::Observation,
-    score::ScoreRule,
+    certificate::{Promise, TooFew},
+    score::{ScoreRule, ScoreSection},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
+use self::sample::{Choice, Judged, Sample};
 use crate::{
-    bundle::{Bundle, Task, calibration, files},
+    bundle::{Bundle, Task, calibration},
     inference::served::Served,
-    labelled::{self, Input, Labelled},
+    labelled::{self, Labelled},
 };
 
 #[derive(Debug, Args)]
@@ -38,6 +40,10 @@ pub struct Calibrate {
     /// A promise of its own for one class, as LABEL=ALPHA: of the requests answered so, at most ALPHA are wrong. Repeatable.
     #[arg(long = "class", value_name = "LABEL=ALPHA")]
     classes: Vec<String>,
+    /// `auto`: a third of the cases choose the score, where there are enough of them. `softmax`: the bundle's own score, and
+    /// all cases go into the certificate.
+    #[arg(long, value_enum, default_value_t = Score::Auto)]
+    score: Score,
     /// Number of this certificate among those of this model; by default one more than that of the file that is there,
     /// unless the cases and the promise are the same.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
@@ -47,45 +53,83 @@ pub struct Calibrate {
     out: Option<PathBuf>,
 }
 
-fn share(text: &str) -> Result<f64, String> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Score {
+    Auto,
+    Softmax,
+}
+
+pub fn share(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
     if number > 0.0 && number < 1.0 { Ok(number) } else { Err("it lies between 0 and 1, both excluded".to_owned()) }
 }
 
 pub fn run(asked: &Calibrate, as_json: bool) -> anyhow::Result<()> {
-    let bundle = Bundle::read(&asked.bundle)?;
-    anyhow::ensure!(
-        bundle.task == Task::Classify,
-        "error[calibration/no-classes]: {}: only answers of task `classify` can be certified so far",
-        asked.bundle.display()
-    );
+    let bundle = read_bundle(&asked.bundle)?;
     let classes = class_promises(&asked.classes, &bundle)?;
     let data = labelled::read(&asked.data, &bundle.labels, &bundle.inputs)?;
     let served = Served::load(bundle).map_err(|failure| super::failure_error(&failure))?;
-    let rule = ScoreRule::Softmax { temperature: served.bundle.temperature };
-    let cases = one_per_group(&data, judge(&served, &rule, &data)?);
+    let judged = Judged::new(&served, &data)?;
+    let promise = Promise { alpha: asked.alpha, delta: asked.delta };
+    let issue = |sample: &Sample| {
+        let question = question(&served.bundle, &data, sample, promise, &classes);
+        let round = asked.round.unwrap_or(question.round);
+        Calibration::issue(&Question { round, ..question }, &sample.cases)
+    };
+    let mut sample = match asked.score {
+        Score::Auto => judged.divided(promise),
+        Score::Softmax => judged.plain(Choice::Kept),
+    };
+    let mut issued = issue(&sample);
+    if issued.is_err() && sample.choosing > 0 {
+        // A promise for a class may need the cases that chose the score.
+        sample = judged.plain(Choice::TooFew { needed: None });
+        issued = issue(&sample);
+    }
+    let too_few = |few: TooFew| anyhow::anyhow!("error[calibration/too-few]: {}: {few}", asked.data.display());
+    let file = issued.map_err(too_few)?;
+    let out = asked.out.clone().unwrap_or_else(|| asked.bundle.join(calibration::FILE));
+    write(&out, &file)?;
+    report(&file, &sample, &out, as_json);
+    Ok(())
+}
+
+/// A bundle whose answers can be certified.
+pub fn read_bundle(path: &Path) -> anyhow::Result<Bundle> {
+    let bundle = Bundle::read(path)?;
+    anyhow::ensure!(
+        bundle.task == Task::Classify,
+        "error[calibration/no-classes]: {}: only answers of task `classify` can be certified so far",
+        path.display()
+    );
+    Ok(bundle)
+}
+
+/// What is to be certified of these cases, with the number that the certificate would have.
+pub fn question(
+    bundle: &Bundle,
+    data: &Labelled,
+    sample: &Sample,
+    promise: Promise,
+    classes: &[ClassPromise],
+) -> Question {
     let question = Question {
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         task: "classify".to_owned(),
-        model_sha256: served.bundle.sha256.clone(),
-        preprocess_sha256: calibration::preprocess_sha256(&served.bundle),
-        labels: served.bundle.labels.to_vec(),
-        score: rule,
-        promise: Promise { alpha: asked.alpha, delta: asked.delta },
+        model_sha256: bundle.sha256.clone(),
+        preprocess_sha256: calibration::preprocess_sha256(bundle),
+        labels: bundle.labels.to_vec(),
+        score: sample.rule.clone(),
+        promise,
         round: 1,
-        classes,
+        classes: classes.to_vec(),
         given: data.cases.len() as u64,
+        choosing: sample.choosing,
         data_sha256: data.sha256.clone(),
         label_source: LabelSource::Human,
     };
-    let round = asked.round.unwrap_or_else(|| next_round(&served.bundle, &question));
-    let question = Question { round, ..question };
-    let file = Calibration::issue(&question, &cases)
-        .map_err(|few| anyhow::anyhow!("error[calibration/too-few]: {}: {few}", asked.data.display()))?;
-    let out = asked.out.clone().unwrap_or_else(|| asked.bundle.join(calibration::FILE));
-    write(&out, &file)?;
-    report(&file, &cases, &out, as_json);
-    Ok(())
+    let round = next_round(bundle, &question);
+    Question { round, ..question }
 }
 
 fn class_promises(given: &[String], bundle: &Bundle) -> anyhow::Result<Vec<ClassPromise>> {
@@ -101,60 +145,6 @@ fn class_promises(given: &[String], bundle: &Bundle) -> anyhow::Result<Vec<Class
     Ok(found.into_iter().map(|(class, alpha)| ClassPromise { class, alpha }).collect())
 }
 
-/// What the local model makes of every case, in their order.
-fn judge(served: &Served, rule: &ScoreRule, data: &Labelled) -> anyhow::Result<Vec<Case>> {
-    let mut runner = served.runner().map_err(|failure| super::failure_error(&failure))?;
-    let mut cases = Vec::with_capacity(data.cases.len());
-    let mut progress = Progress::new(data.cases.len());
-    for labelled in &data.cases {
-        let read;
-        let content = match &labelled.input {
-            Input::Ready(content) => content,
-            Input::File(path) => {
-                read = labelled::content(path)?;
-                &read
-            }
-        };
-        let (result, ..) = served.infer(runner.as_mut(), content);
-        let inferred = result
-            .map_err(|failure| anyhow::anyhow!("error[{}]: {}: {}", failure.code, labelled.place, failure.message))?;
-        let rated = match &inferred.observation {
-            Observation::Scores(scores) => rule.rate(scores),
-            Observation::Opaque | Observation::Malformed(_) => None,
-        };
-        // An unusable answer is the least sure of all, and wrong.
-        cases.push(match rated {
-            Some(rated) => Case { s: rated.s, class: rated.class, wrong: rated.class != labelled.label },
-            None => Case { s: f32::NAN, class: labelled.label, wrong: true },
-        });
-        progress.step();
-    }
-    progress.end();
-    Ok(cases)
-}
-
-/// Frames of one part are no independent cases. Which of them counts is decided by a hash of its place, so that neither the
-/// order of the data nor the model's answer has a say.
-fn one_per_group(data: &Labelled, cases: Vec<Case>) -> Vec<Case> {
-    let mut kept: Vec<Case> = Vec::new();
-    let mut groups: BTreeMap<&str, (String, Case)> = BTreeMap::new();
-    for (at, (labelled, case)) in data.cases.iter().zip(cases).enumerate() {
-        let Some(group) = labelled.group.as_deref() else {
-            kept.push(case);
-            continue;
-        };
-        let lot = files::sha256(format!("{group}\n{at}").as_bytes());
-        match groups.get(group) {
-            Some((least, _)) if *least <= lot => {}
-            _ => {
-                groups.insert(group, (lot, case));
-            }
-        }
-    }
-    kept.extend(groups.into_values().map(|(_, case)| case));
-    kept
-}
-
 /// Each look at new cases is a new chance to be lucky, so each certificate of a model uses up a part of δ.
 fn next_round(bundle: &Bundle, question: &Question) -> u32 {
     let Some(file) = &bundle.calibration.file else { return 1 };
@@ -167,6 +157,7 @@ fn next_round(bundle: &Bundle, question: &Question) -> u32 {
         question.classes.iter().filter_map(|c| Some((question.labels.get(c.class)?.as_str(), c.alpha))).collect();
     let same = file.sample.data_sha256 == question.data_sha256
         && (file.promise.alpha, file.promise.delta) == (question.promise.alpha, question.promise.delta)
+        && file.score == ScoreSection::from(&question.score)
         && classes == asked;
     if same { file.promise.round } else { file.promise.round.saturating_add(1) }
 }
@@ -188,24 +179,31 @@ fn readable() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }
 
-fn report(file: &Calibration, cases: &[Case], out: &Path, as_json: bool) {
-    let wrong = cases.iter().filter(|case| case.wrong).count();
+fn report(file: &Calibration, sample: &Sample, out: &Path, as_json: bool) {
+    let wrong = sample.cases.iter().filter(|case| case.wrong).count();
     if as_json {
         println!(
             "{}",
             json!({
-                "file": out, "n": file.sample.n, "given": file.sample.given, "wrong": wrong, "promise": file.promise,
-                "per_class": file.per_class, "sentence": file.sentence,
+                "file": out, "n": file.sample.n, "given": file.sample.given, "choosing": sample.choosing, "wrong": wrong,
+                "score": score_document(sample), "promise": file.promise, "per_class": file.per_class,
+                "sentence": file.sentence,
             })
         );
         return;
     }
-    let one_of = if file.sample.given == file.sample.n {
-        String::new()
-    } else {
-        format!(" (one of each group; {} inputs were given)", file.sample.given)
+    let n = file.sample.n;
+    let one_of = match (sample.choosing, file.sample.given == n + sample.choosing) {
+        (0, true) => String::new(),
+        (0, false) => format!(" (one of each group; {} inputs were given)", file.sample.given),
+        (choosing, true) => format!(" for the certificate, {choosing} others for the choice of the score"),
+        (choosing, false) => format!(
+            " for the certificate (one of each group), {choosing} other inputs for the choice of the score; {} were given",
+            file.sample.given
+        ),
     };
-    println!("{} cases{one_of}, {wrong} answered wrong by the model alone\n", file.sample.n);
+    println!("{n} cases{one_of}, {wrong} answered wrong by the model alone");
+    println!("score: {}\n", score_in_words(sample));
     println!("  promise   threshold   answered locally");
     for entry in &file.promise.menu {
         let mark = if entry.alpha == file.promise.alpha { '→' } else { ' ' };
@@ -218,31 +216,47 @@ fn report(file: &Calibration, cases: &[Case], out: &Path, as_json: bool) {
     println!("\nwritten to {} (certificate {} of this model)", out.display(), file.promise.round);
 }
 
-/// A line on the terminal that says how far it is.
-struct Progress {
-    done: usize,
-    all: usize,
-    shown: Option<Instant>,
+/// Which score it is, and why.
+fn score_in_words(sample: &Sample) -> String {
+    let temperature = sample.rule.temperature();
+    let plain = format!("largest probability at the bundle's temperature {temperature}");
+    let chosen = match &sample.choice {
+        Choice::Kept => return plain,
+        Choice::TooFew { needed: Some(needed) } => {
+            return format!("{plain}; from {needed} independent cases on, a part of them would choose a better one");
+        }
+        Choice::TooFew { needed: None } => {
+            return format!("{plain}; a class has too few cases to spare some for the choice of a better one");
+        }
+        Choice::Chosen(chosen) => chosen,
+    };
+    let name = match sample.rule {
+        ScoreRule::Softmax { .. } => format!("largest probability at temperature {temperature:.2}"),
+        ScoreRule::Logistic { .. } => "logistic regression of four features".to_owned(),
+    };
+    let why = match chosen.logistic {
+        Some(logistic) => format!(
+            "held-out AUGRC {:.4} for the probability, {:.4} for the logistic regression, standard error of the \
+             difference {:.4}",
+            chosen.augrc_msp, logistic.augrc, logistic.standard_error
+        ),
+        None => "a logistic regression could not be fitted on so few mistakes".to_owned(),
+    };
+    format!("{name} ({why})")
 }
 
-const SHOWN_EVERY: Duration = Duration::from_millis(200);
-
-impl Progress {
-    fn new(all: usize) -> Self {
-        Self { done: 0, all, shown: std::io::stderr().is_terminal().then(Instant::now) }
-    }
-
-    fn step(&mut self) {
-        self.done += 1;
-        if self.shown.is_some_and(|at| at.elapsed() >= SHOWN_EVERY) {
-            self.shown = Some(Instant::now());
-            eprint!("\r{} of {} cases", self.done, self.all);
+fn score_document(sample: &Sample) -> Value {
+    let mut document = json!({ "kind": ScoreSection::from(&sample.rule).kind, "T": sample.rule.temperature() });
+    match &sample.choice {
+        Choice::Kept => {}
+        Choice::TooFew { needed } => document["chosen_from"] = json!(needed),
+        Choice::Chosen(chosen) => {
+            document["augrc_softmax"] = json!(chosen.augrc_msp);
+            if let Some(logistic) = chosen.logistic {
+                document["augrc_logistic"] = json!(logistic.augrc);
+                document["standard_error"] = json!(logistic.standard_error);
+            }
         }
     }
-
-    fn end(self) {
-        if self.shown.is_some() {
-            eprint!("\r\x1b[K");
-        }
-    }
+    document
 }

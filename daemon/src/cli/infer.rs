@@ -60,7 +60,9 @@ fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId
     let reason = match decision.verdict {
         Verdict::AnswerLocal(reason) => reason,
         Verdict::Fail(why) => return Err(Failure::new("model/invalid-output", why)),
-        Verdict::Escalate { .. } => return Err(Failure::new("provider/unreachable", "there is no provider here")),
+        Verdict::Escalate { .. } | Verdict::Reuse { .. } => {
+            return Err(Failure::new("provider/unreachable", "there is no provider here"));
+        }
     };
     let total = Span::from_micros(prepare.as_micros() + infer.as_micros());
     let timing = Timing { queue: Span::ZERO, prepare, infer, provider: None, total };

@@ -8,6 +8,7 @@ mod demo;
 mod http;
 mod infer;
 mod ledger;
+mod plan;
 mod run;
 mod status;
 
@@ -64,6 +65,8 @@ enum Command {
     },
     /// Measure on labelled cases what may be promised of a model's answers, and write it into its bundle.
     Calibrate(calibrate::Calibrate),
+    /// What each promise would cost: threshold, local share, calls and money a day.
+    Plan(plan::Plan),
     /// Jobs that were accepted and got an error instead of an answer.
     Dead(dead::Dead),
     /// What left this device for a provider, and whether the record of it is whole.
@@ -93,6 +96,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Infer { bundle, inputs } => infer::run(&bundle, &inputs, json),
         Command::Bench { bundle, seconds } => bench::run(&bundle, seconds, json),
         Command::Calibrate(calibrate) => calibrate::run(&calibrate, json),
+        Command::Plan(plan) => plan::run(&plan, json),
         Command::Dead(dead) => dead::run(&dead, json),
         Command::Ledger(ledger) => ledger::run(&ledger, json),
         Command::Status { url, token_file } => status::run(&url, token_file.as_deref(), json),

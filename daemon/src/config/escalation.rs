@@ -42,6 +42,10 @@ pub struct Demand {
     pub delta: Option<f64>,
 }
 
+/// Enough to notice within days when the parts change (escalation.md 2.2, "Lottery audits"); what a plan is made with where
+/// nothing is configured.
+pub const AUDIT_RATE: f64 = 0.02;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {

@@ -21,9 +21,9 @@ use std::{path::Path, sync::Arc};
 use self::document::Document;
 pub use self::{
     device::Device,
-    escalation::{Demand, Escalation},
+    escalation::{AUDIT_RATE, Demand, Escalation},
     model::ModelConfig,
-    provider::ProviderConfig,
+    provider::{ACCURACY, ProviderConfig},
     section::{ConfigError, Section, Source},
     store::{OnFull, StoreConfig},
 };

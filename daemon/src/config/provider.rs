@@ -57,7 +57,7 @@ fn region(section: &Section<'_>) -> Result<Option<Arc<str>>, ConfigError> {
 }
 
 /// A model that is worth asking is right nearly always; whoever has measured it says better.
-const ACCURACY: f64 = 0.95;
+pub const ACCURACY: f64 = 0.95;
 
 fn accuracy(section: &Section<'_>) -> Result<f64, ConfigError> {
     let Some(span) = section.key_span("accuracy") else { return Ok(ACCURACY) };

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
+    response::encode_outputs,
     tensors::{Nulls, TensorDoc, decode_tensors},
     undecodable,
 };
@@ -126,30 +127,63 @@ struct InputsDoc<'a> {
 /// `input/too-large` (more elements or dimensions than a tensor may have).
 pub fn decode_inputs(json: &[u8], binary: &Bytes) -> Result<Vec<Tensor>, Failure> {
     let doc: InputsDoc<'_> = serde_json::from_slice(json).map_err(undecodable)?;
-    decode_tensors(&doc.inputs, binary, Nulls::Refused)
+    Ok(decode_tensors(&doc.inputs, binary, Nulls::Refused)?.tensors)
+}
+
+/// A request for all outputs, as [`binary_request`] makes it.
+pub fn encode_request(id: &str, parameters: Map<String, Value>, inputs: &[Tensor]) -> (Vec<u8>, usize) {
+    binary_request(id, parameters, inputs, None)
 }
 
 /// A request with binary tensors, asking for binary outputs: the JSON followed by the tensors, and the length of the
-/// JSON part (the header `Inference-Header-Content-Length`).
-pub fn encode_request(id: &str, mut parameters: Map<String, Value>, inputs: &[Tensor]) -> (Vec<u8>, usize) {
+/// JSON part (the header `Inference-Header-Content-Length`). `output`: the only one that is wanted.
+pub fn binary_request(
+    id: &str,
+    mut parameters: Map<String, Value>,
+    inputs: &[Tensor],
+    output: Option<&str>,
+) -> (Vec<u8>, usize) {
     parameters.insert("binary_data_output".to_owned(), Value::Bool(true));
-    let inputs_doc: Vec<Value> = inputs
-        .iter()
-        .map(|tensor| {
-            serde_json::json!({
-                "name": tensor.name,
-                "shape": tensor.shape(),
-                "datatype": tensor.dtype().name(),
-                "parameters": { "binary_data_size": tensor.data().len() },
-            })
-        })
-        .collect();
-    let doc = serde_json::json!({ "id": id, "parameters": parameters, "inputs": inputs_doc });
-    let mut payload = doc.to_string().into_bytes();
+    let mut payload = up_to_inputs(id, parameters, output);
+    let form = OutputForm { binary_by_default: true, requested: Vec::new() };
+    let behind = encode_outputs(inputs, &form, &mut payload);
+    payload.push(b'}');
     let json_len = payload.len();
-    payload.reserve_exact(inputs.iter().map(|tensor| tensor.data().len()).sum());
-    inputs.iter().for_each(|tensor| payload.extend_from_slice(tensor.data()));
+    payload.reserve_exact(behind.iter().map(|tensor| tensor.data().len()).sum());
+    behind.iter().for_each(|tensor| payload.extend_from_slice(tensor.data()));
     (payload, json_len)
+}
+
+/// A request with its tensors inside the document, for servers that do not know the binary tensor extension.
+///
+/// # Errors
+/// `input/non-finite`: JSON has no number for one of the values.
+pub fn json_request(
+    id: &str,
+    parameters: Map<String, Value>,
+    inputs: &[Tensor],
+    output: Option<&str>,
+) -> Result<Vec<u8>, Failure> {
+    if let Some(tensor) = inputs.iter().find(|tensor| tensor.first_non_finite().is_some()) {
+        let message = format!("tensor `{}` has a value that JSON has no number for", tensor.name);
+        return Err(Failure::new("input/non-finite", message));
+    }
+    let mut payload = up_to_inputs(id, parameters, output);
+    encode_outputs(inputs, &OutputForm::default(), &mut payload);
+    payload.push(b'}');
+    Ok(payload)
+}
+
+/// The document as far as the array of its inputs, which is to follow.
+fn up_to_inputs(id: &str, parameters: Map<String, Value>, output: Option<&str>) -> Vec<u8> {
+    let mut doc = serde_json::json!({ "id": id, "parameters": parameters });
+    if let Some(name) = output {
+        doc["outputs"] = serde_json::json!([{ "name": name }]);
+    }
+    let mut payload = doc.to_string().into_bytes();
+    payload.pop();
+    payload.extend_from_slice(b",\"inputs\":");
+    payload
 }
 
 #[cfg(test)]
@@ -329,6 +363,21 @@ mod tests {
         let mut long = binary.to_vec();
         long.push(0);
         assert_eq!(decode_inputs(&json, &long.into()).unwrap_err().code, "input/undecodable");
+    }
+
+    #[test]
+    fn json_tensors_come_back_as_they_left() {
+        let fine = [
+            Tensor::from_f32("x", vec![1, 2], &[0.1, f32::MIN_POSITIVE]).unwrap(),
+            Tensor::new("d", Dtype::Fp64, vec![1], 1e300f64.to_le_bytes().to_vec()).unwrap(),
+            Tensor::new("null", Dtype::Int64, vec![1], i64::MAX.to_le_bytes().to_vec()).unwrap(),
+        ];
+        let json = json_request("a", Map::new(), &fine, Some("probs")).unwrap();
+        assert_eq!(decode_inputs(&json, &Bytes::new()).unwrap(), fine);
+        let seen = envelope(&json).unwrap();
+        assert_eq!(seen.outputs, OutputForm { binary_by_default: false, requested: vec![("probs".to_owned(), None)] });
+        let odd = [Tensor::from_f32("x", vec![1], &[f32::NAN]).unwrap()];
+        assert_eq!(json_request("a", Map::new(), &odd, None).unwrap_err().code, "input/non-finite");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Response {
     pub id: String,
     pub parameters: Map<String, Value>,
     pub outputs: Vec<Tensor>,
+    /// Of each BYTES output that holds one text: its name, and the text.
+    pub texts: Vec<(String, String)>,
 }
 
 #[derive(Deserialize)]
@@ -32,19 +34,20 @@ struct ResponseDoc<'a> {
     outputs: Vec<TensorDoc<'a>>,
 }
 
-/// Somebody's response; `null` among its values becomes NaN, and BYTES tensors are skipped.
+/// Somebody's response; `null` among its values becomes NaN, and BYTES tensors of several texts are skipped.
 ///
 /// # Errors
 /// The same as [`super::decode_inputs`].
 pub fn decode_response(json: &[u8], binary: &Bytes) -> Result<Response, Failure> {
     let doc: ResponseDoc<'_> = serde_json::from_slice(json).map_err(undecodable)?;
-    let outputs = decode_tensors(&doc.outputs, binary, Nulls::AreNan)?;
+    let decoded = decode_tensors(&doc.outputs, binary, Nulls::AreNan)?;
     Ok(Response {
         model_name: doc.model_name.unwrap_or_default(),
         model_version: doc.model_version.unwrap_or_default(),
         id: doc.id.unwrap_or_default(),
         parameters: doc.parameters.unwrap_or_default(),
-        outputs,
+        outputs: decoded.tensors,
+        texts: decoded.texts,
     })
 }
 
@@ -216,9 +219,27 @@ mod tests {
         let json = br#"{"outputs":[{"name":"names","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":3}},
             {"name":"p","shape":[2],"datatype":"FP32","data":[0.5,0.5]}]}"#;
         let response = decode_response(json, &Bytes::from_static(b"cat")).unwrap();
-        assert_eq!(response.outputs.len(), 1);
+        assert_eq!((response.outputs.len(), response.texts), (1, Vec::new()), "a text has its length in front");
         assert_eq!(decode_response(b"<html>", &Bytes::new()).unwrap_err().code, "input/undecodable");
         assert_eq!(decode_response(br#"{"error":"no"}"#, &Bytes::new()).unwrap_err().code, "input/undecodable");
+    }
+
+    #[test]
+    fn one_text_is_kept_and_several_are_not() {
+        let texts = |shape: &str, more: &str, binary: &'static [u8]| {
+            let json = format!(r#"{{"outputs":[{{"name":"l","shape":{shape},"datatype":"BYTES",{more}}}]}}"#);
+            decode_response(json.as_bytes(), &Bytes::from_static(binary)).unwrap().texts
+        };
+        let cat = vec![("l".to_owned(), "cat".to_owned())];
+        for (shape, data) in [("[1]", r#"["cat"]"#), ("[1,1]", r#"[["cat"]]"#), ("[]", r#""cat""#)] {
+            assert_eq!(texts(shape, &format!(r#""data":{data}"#), b""), cat, "{data}");
+        }
+        assert_eq!(texts("[1]", r#""parameters":{"binary_data_size":7}"#, b"\x03\0\0\0cat"), cat);
+        for (shape, data) in [("[2]", r#"["cat","dog"]"#), ("[1]", r#"["cat","dog"]"#), ("[1]", "[7]"), ("[1]", "[]")] {
+            assert_eq!(texts(shape, &format!(r#""data":{data}"#), b""), [], "{data}");
+        }
+        assert_eq!(texts("[1]", r#""parameters":{"binary_data_size":7}"#, b"\x09\0\0\0cat"), []);
+        assert_eq!(texts("[1]", r#""parameters":{"binary_data_size":5}"#, b"\x01\0\0\0\xff"), []);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{numbers, undecodable};
 use crate::tensor::{Dtype, Tensor, elements, shape_text};
@@ -40,10 +40,17 @@ pub(super) enum Nulls {
     AreNan,
 }
 
-/// All tensors of a document. `binary` must be used up exactly.
-pub(super) fn decode_tensors(docs: &[TensorDoc<'_>], binary: &Bytes, nulls: Nulls) -> Result<Vec<Tensor>, Failure> {
+/// What a document carries.
+pub(super) struct Decoded {
+    pub tensors: Vec<Tensor>,
+    /// Of each BYTES tensor that holds one text: its name, and the text.
+    pub texts: Vec<(String, String)>,
+}
+
+/// All tensors of a document, without those of type BYTES where these are skipped. `binary` must be used up exactly.
+pub(super) fn decode_tensors(docs: &[TensorDoc<'_>], binary: &Bytes, nulls: Nulls) -> Result<Decoded, Failure> {
     let mut used = 0usize;
-    let mut tensors = Vec::with_capacity(docs.len());
+    let mut decoded = Decoded { tensors: Vec::with_capacity(docs.len()), texts: Vec::new() };
     for doc in docs {
         let slice = match doc.binary_size() {
             Some(size) => {
@@ -56,14 +63,15 @@ pub(super) fn decode_tensors(docs: &[TensorDoc<'_>], binary: &Bytes, nulls: Null
             None => None,
         };
         if nulls == Nulls::AreNan && doc.datatype == "BYTES" {
+            decoded.texts.extend(doc.text(slice).map(|text| (doc.name.to_string(), text)));
             continue;
         }
-        tensors.push(doc.decode(slice, nulls)?);
+        decoded.tensors.push(doc.decode(slice, nulls)?);
     }
     if used != binary.len() {
         return Err(sizes_differ(docs, binary));
     }
-    Ok(tensors)
+    Ok(decoded)
 }
 
 fn sizes_differ(docs: &[TensorDoc<'_>], binary: &Bytes) -> Failure {
@@ -97,6 +105,24 @@ impl TensorDoc<'_> {
             Failure::new("input/shape-mismatch", format!("tensor `{name}`: {error}"))
                 .expected(format!("{} bytes", error.want), format!("{got} bytes"))
         })
+    }
+
+    /// The only text of a BYTES tensor: a JSON string, or its length as four bytes, the lowest first, and then its bytes.
+    fn text(&self, binary: Option<Bytes>) -> Option<String> {
+        if elements(&self.shape.0) != Some(1) {
+            return None;
+        }
+        if let Some(bytes) = binary {
+            let (length, text) = bytes.split_first_chunk::<4>()?;
+            let fits = usize::try_from(u32::from_le_bytes(*length)) == Ok(text.len());
+            return fits.then(|| String::from_utf8(text.to_vec()).ok()).flatten();
+        }
+        let mut value: Value = serde_json::from_str(self.data?.get()).ok()?;
+        // Nested as the shape is, or flat.
+        while let Value::Array(mut items) = value {
+            value = items.pop().filter(|_| items.is_empty())?;
+        }
+        value.as_str().map(str::to_owned)
     }
 
     fn dtype(&self) -> Result<Dtype, Failure> {

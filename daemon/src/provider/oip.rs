@@ -1,10 +1,11 @@
-//! A bigger model behind the Open Inference Protocol: another Picket, Triton, KServe, OpenVINO model server …
+//! A bigger model behind the Open Inference Protocol: another Picket, Triton, KServe, MLServer, OpenVINO model server …
 //!
-//! The whole call ends within the question's timeout.
+//! The protocol says how tensors travel, and not what they mean: what of an answer counts is configured. The whole call ends
+//! within the question's timeout.
 
 use std::{path::PathBuf, sync::Arc};
 
-use picket_core::said::Said;
+use picket_core::{ProviderFault, said::Said};
 use reqwest::{
     Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -36,6 +37,14 @@ struct Raw {
     _kind: String,
     url: Spanned<String>,
     model: Spanned<String>,
+    /// Of the model; without it the server chooses.
+    version: Option<Spanned<String>>,
+    #[serde(default)]
+    tensors: Tensors,
+    /// The only output that is asked for and looked at.
+    output: Option<Spanned<String>>,
+    #[serde(default)]
+    answer: Meaning,
     /// Patience of one request.
     timeout_ms: Option<Spanned<u64>>,
     token_file: Option<Spanned<PathBuf>>,
@@ -43,6 +52,38 @@ struct Raw {
     region: Option<String>,
     #[serde(default)]
     cost: Cost,
+}
+
+/// How tensors travel.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Tensors {
+    /// Behind the document, by the binary tensor extension.
+    #[default]
+    Binary,
+    /// Inside it: not every server knows the extension.
+    Json,
+}
+
+/// What the output is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Meaning {
+    /// A number for each label, in their order; or a Picket's decision, which names the label.
+    #[default]
+    Scores,
+    /// The place of the label among the labels, from 0.
+    Index,
+    /// The label itself, as text or as a whole number.
+    Label,
+}
+
+/// What is asked of the server beside the inputs, and how its answer is read.
+#[derive(Clone)]
+struct Manner {
+    tensors: Tensors,
+    output: Option<String>,
+    answer: Meaning,
 }
 
 /// What a call costs.
@@ -66,8 +107,18 @@ impl ProviderKind for Oip {
     fn configure(&self, section: Section<'_>) -> Result<ProviderSetup, ConfigError> {
         let raw: Raw = section.clone().parse()?;
         let cost = super::price(&section, raw.cost.call.as_ref())?;
-        let url =
-            endpoint(raw.url.get_ref(), raw.model.get_ref()).map_err(|why| section.error(Some(raw.url.span()), why))?;
+        let version = raw.version.as_ref().map(Spanned::get_ref);
+        for (key, given) in
+            [("model", Some(&raw.model)), ("version", raw.version.as_ref()), ("output", raw.output.as_ref())]
+        {
+            if let Some(empty) = given.filter(|given| given.get_ref().is_empty()) {
+                return Err(
+                    section.error(Some(empty.span()), format!("`{key}` is a name on the server, not an empty one"))
+                );
+            }
+        }
+        let url = endpoint(raw.url.get_ref(), raw.model.get_ref(), version.map(String::as_str))
+            .map_err(|why| section.error(Some(raw.url.span()), why))?;
         let timeout = http::timeout(&section, raw.timeout_ms.as_ref(), TIMEOUT_MS)?;
         let line = Line::new(Address {
             section: &section,
@@ -79,29 +130,34 @@ impl ProviderKind for Oip {
             secret_header: (header::AUTHORIZATION, "Bearer "),
             headers: HeaderMap::from_iter([(
                 header::CONTENT_TYPE,
-                HeaderValue::from_static("application/octet-stream"),
+                HeaderValue::from_static(match raw.tensors {
+                    Tensors::Binary => "application/octet-stream",
+                    Tensors::Json => "application/json",
+                }),
             )]),
         })?;
-        let provider = Arc::new(OipProvider(Arc::new(line)));
+        let output = raw.output.map(Spanned::into_inner);
+        let manner = Manner { tensors: raw.tensors, output, answer: raw.answer };
+        let provider = Arc::new(OipProvider(Arc::new((line, manner))));
         Ok(ProviderSetup { name: raw.name.into(), timeout, cost, region: raw.region.map(Into::into), provider })
     }
 }
 
-/// `{url}/v2/models/{model}/infer`
-fn endpoint(url: &str, model: &str) -> Result<Url, String> {
-    if model.is_empty() {
-        return Err("`model` names the model to ask".to_owned());
-    }
-    http::endpoint(url, &["v2", "models", model, "infer"], "token_file")
+/// `{url}/v2/models/{model}/infer`, or `…/{model}/versions/{version}/infer`
+fn endpoint(url: &str, model: &str, version: Option<&str>) -> Result<Url, String> {
+    let versions = version.map(|version| ["versions", version]);
+    let path = ["v2", "models", model].into_iter().chain(versions.into_iter().flatten()).chain(["infer"]);
+    http::endpoint(url, &path.collect::<Vec<_>>(), "token_file")
 }
 
-struct OipProvider(Arc<Line>);
+struct OipProvider(Arc<(Line, Manner)>);
 
 impl Provider for OipProvider {
     fn ask(&self, question: Question) -> Asking {
-        let line = self.0.clone();
+        let shared = self.0.clone();
         Box::pin(async move {
-            let (fault, why) = match ask(&line, &question).await {
+            let (line, manner) = &*shared;
+            let (fault, why) = match ask(line, manner, &question).await {
                 Ok(upstream) => return Ok(upstream),
                 Err(fault) => fault,
             };
@@ -110,13 +166,22 @@ impl Provider for OipProvider {
     }
 }
 
-async fn ask(line: &Line, question: &Question) -> Result<Upstream, Fault> {
+async fn ask(line: &Line, manner: &Manner, question: &Question) -> Result<Upstream, Fault> {
     let deadline = http::deadline(question.timeout);
     let mut parameters = Map::new();
     // Another Picket then gives up when we do.
     parameters.insert("deadline-ms".to_owned(), (question.timeout.as_micros() / 1000).max(1).into());
-    let (body, json_len) = oip::encode_request(question.id.as_str(), parameters, &question.inputs);
-    let headers = HeaderMap::from_iter([(INFERENCE_HEADER, HeaderValue::from(json_len))]);
+    let (id, inputs, output) = (question.id.as_str(), &question.inputs, manner.output.as_deref());
+    let mut headers = HeaderMap::new();
+    let body = match manner.tensors {
+        Tensors::Binary => {
+            let (body, json_len) = oip::binary_request(id, parameters, inputs, output);
+            headers.insert(INFERENCE_HEADER, HeaderValue::from(json_len));
+            body
+        }
+        Tensors::Json => oip::json_request(id, parameters, inputs, output)
+            .map_err(|failure| (ProviderFault::Unsuited, failure.message))?,
+    };
     let reply = line.post(deadline, headers, body.into(), &question.meter).await?;
     let split = match reply.headers.get(INFERENCE_HEADER) {
         None => reply.body.len(),
@@ -126,30 +191,64 @@ async fn ask(line: &Line, question: &Question) -> Result<Upstream, Fault> {
         }
     };
     let response = oip::decode_response(&reply.body[..split], &reply.body.slice(split..)).map_err(bad)?;
-    judge(response, &question.labels)
+    judge(response, manner, &question.labels)
 }
 
 const INFERENCE_HEADER: HeaderName = HeaderName::from_static("inference-header-content-length");
 
 /// What an answer says about the question's labels.
-fn judge(response: Response, labels: &[String]) -> Result<Upstream, Fault> {
+fn judge(mut response: Response, manner: &Manner, labels: &[String]) -> Result<Upstream, Fault> {
     let model = [&*response.model_name, &*response.model_version].join(" ").trim().to_owned();
-    let (index, confidence) = match response.parameters.get("label").and_then(Value::as_str) {
-        Some(label) => {
-            let index = labels.iter().position(|known| known == label);
-            let index = index.ok_or_else(|| bad(format!("its label {label:?} is none of ours")))?;
+    if let Some(wanted) = &manner.output {
+        response.outputs.retain(|output| output.name == *wanted);
+        response.texts.retain(|(name, _)| name == wanted);
+    }
+    let (index, confidence) = match (manner.answer, response.parameters.get("label").and_then(Value::as_str)) {
+        (Meaning::Scores, Some(label)) => {
             let confidence = response.parameters.get("confidence").and_then(Value::as_f64);
-            (index, confidence.filter(|c| (0.0..=1.0).contains(c)).map(|c| c as f32))
+            (index_of(label, labels)?, confidence.filter(|c| (0.0..=1.0).contains(c)).map(|c| c as f32))
         }
-        None => {
+        (Meaning::Scores, None) => {
             let fits = |output: &&Tensor| !labels.is_empty() && output.elements() == labels.len();
             let scores = response.outputs.iter().find(fits);
-            let scores = scores.ok_or_else(|| bad(format!("neither a label nor {} scores", labels.len())))?;
+            let scores = scores.ok_or_else(|| bad(neither(&response, labels.len())))?;
             let (index, confidence) = best(&scores.to_f32())?;
             (index, Some(confidence))
         }
+        (Meaning::Index, _) => {
+            let number = whole_number(&response)?.ok_or_else(|| bad("no output of one whole number"))?;
+            let index = usize::try_from(number).ok().filter(|index| *index < labels.len());
+            (index.ok_or_else(|| bad(format!("there is no label with the index {number}")))?, None)
+        }
+        (Meaning::Label, _) => match (response.texts.first(), whole_number(&response)?) {
+            (Some((_, text)), _) => (index_of(text, labels)?, None),
+            (None, Some(number)) => (index_of(&number.to_string(), labels)?, None),
+            (None, None) => return Err(bad("no output of one text or one whole number")),
+        },
     };
     Ok(Upstream { said: Said::Class(index), confidence, outputs: response.outputs, model, cost: None })
+}
+
+fn index_of(label: &str, labels: &[String]) -> Result<usize, Fault> {
+    let index = labels.iter().position(|known| known == label);
+    index.ok_or_else(|| bad(format!("its label {label:?} is none of ours")))
+}
+
+fn neither(response: &Response, labels: usize) -> String {
+    let single = !response.texts.is_empty() || response.outputs.iter().any(|output| output.elements() == 1);
+    let advice = if single { "; `answer = \"label\"` or `answer = \"index\"` reads a single value" } else { "" };
+    format!("neither a label nor {labels} scores{advice}")
+}
+
+/// The value of the first output that has only one.
+fn whole_number(response: &Response) -> Result<Option<i64>, Fault> {
+    let Some(output) = response.outputs.iter().find(|output| output.elements() == 1) else { return Ok(None) };
+    let number = output.to_f64().first().copied().unwrap_or(f64::NAN);
+    // Beyond this, whole numbers are no longer apart; no model has so many labels.
+    if number.fract() != 0.0 || number.abs() > 9e15 {
+        return Err(bad(format!("{number} is no whole number")));
+    }
+    Ok(Some(number as i64))
 }
 
 /// The first of the highest scores, and its probability: the score itself when the scores are probabilities already,

@@ -72,6 +72,76 @@ async fn tensors_go_and_come_binary() {
     assert_eq!((options.id.unwrap().as_str(), options.deadline), ("a/1", Some(Span::from_millis(2_000))));
 }
 
+/// Asks a server that knows no binary tensors, with these further keys; what it heard, and what came of it.
+async fn ask_with(more: &str, json: &'static str) -> (String, Bytes, Result<Upstream, Fault>) {
+    let (heard, hears) = std::sync::mpsc::sync_channel(1);
+    let server = Server::start(move |_, head, body| {
+        heard.send((head.to_lowercase(), Bytes::copy_from_slice(body))).unwrap();
+        answer("200 OK", "", json.as_bytes())
+    })
+    .await;
+    let upstream = configure(&server.url, more).unwrap().provider.ask(question(2_000)).await;
+    let (head, body) = hears.recv().unwrap();
+    (head, body, upstream)
+}
+
+#[tokio::test]
+async fn tensors_go_as_json_to_a_server_that_knows_nothing_else() {
+    let json = r#"{"outputs":[{"name":"predict","shape":[3],"datatype":"FP32","data":[9,1,1]},
+        {"name":"predict_proba","shape":[1,3],"datatype":"FP64","data":[0.25,0.5,0.25]}]}"#;
+    let (head, body, upstream) =
+        ask_with("tensors = \"json\"\noutput = \"predict_proba\"\nversion = \"v 2\"", json).await;
+    let upstream = upstream.unwrap();
+    assert_eq!((upstream.said.class(), upstream.confidence, upstream.outputs.len()), (1, Some(0.5), 1));
+    assert!(head.starts_with("post /v2/models/digits%20large/versions/v%202/infer "), "{head}");
+    assert!(head.contains("content-type: application/json\r\n") && !head.contains("inference-header"), "{head}");
+    assert_eq!(oip::decode_inputs(&body, &Bytes::new()).unwrap(), question(1).inputs);
+    let envelope = oip::envelope(&body).unwrap();
+    assert_eq!(envelope.outputs.requested, [("predict_proba".to_owned(), None)]);
+    assert_eq!(envelope.options().unwrap().deadline, Some(Span::from_millis(2_000)));
+}
+
+#[tokio::test]
+async fn a_single_value_is_what_the_configuration_says() {
+    let one = |datatype: &str, data: &str| {
+        format!(r#"{{"outputs":[{{"name":"predict","shape":[1,1],"datatype":"{datatype}","data":[{data}]}}]}}"#)
+    };
+    let labels = ["1", "2", "cat"].map(str::to_owned);
+    let read = |answer, json: &str| {
+        let response = oip::decode_response(json.as_bytes(), &Bytes::new()).unwrap();
+        let manner = Manner { tensors: Tensors::Json, output: None, answer };
+        judge(response, &manner, &labels).map(|upstream| (upstream.said.class(), upstream.confidence))
+    };
+    for (meaning, datatype, data, index) in [
+        (Meaning::Index, "INT64", "1", 1),
+        (Meaning::Label, "INT64", "1", 0),
+        (Meaning::Label, "FP64", "2.0", 1),
+        (Meaning::Label, "BYTES", "\"cat\"", 2),
+    ] {
+        assert_eq!(read(meaning, &one(datatype, data)).unwrap(), (index, None), "{meaning:?} {data}");
+    }
+    for (meaning, datatype, data, part) in [
+        (Meaning::Index, "INT64", "3", "index 3"),
+        (Meaning::Index, "INT64", "-1", "index -1"),
+        (Meaning::Index, "FP32", "0.5", "0.5 is no whole number"),
+        (Meaning::Index, "FP32", "null", "NaN is no whole number"),
+        (Meaning::Index, "BYTES", "\"cat\"", "no output of one whole number"),
+        (Meaning::Label, "INT64", "3", "\"3\" is none of ours"),
+        (Meaning::Label, "BYTES", "\"Cat\"", "\"Cat\" is none of ours"),
+        (Meaning::Scores, "INT64", "1", "`answer = \"label\"`"),
+    ] {
+        let (fault, why) = read(meaning, &one(datatype, data)).unwrap_err();
+        assert!(fault == ProviderFault::BadAnswer && why.contains(part), "{meaning:?} {data}: {why}");
+    }
+    let (.., upstream) = ask_with(
+        "output = \"other\"\nanswer = \"label\"",
+        r#"{"outputs":[{"name":"predict",
+        "shape":[1],"datatype":"BYTES","data":["dog"]}]}"#,
+    )
+    .await;
+    assert_eq!(fault(upstream), ProviderFault::BadAnswer, "of another output nothing is taken");
+}
+
 #[tokio::test]
 async fn an_unusable_answer_is_a_bad_one() {
     for json in [
@@ -106,6 +176,10 @@ fn a_section_is_checked() {
         ("https://x", "ca_file = \"/nowhere/ca.pem\"", "/nowhere/ca.pem"),
         ("http://x", "ca_file = \"/nowhere/ca.pem\"", "`ca_file` is for https"),
         ("http://x", "modell = \"y\"", "`model`"),
+        ("http://x", "tensors = \"text\"", "unknown"),
+        ("http://x", "answer = \"class\"", "unknown"),
+        ("http://x", "output = \"\"", "`output` is a name"),
+        ("http://x", "version = \"\"", "`version` is a name"),
     ] {
         let error = configure(url, more).err().expect("a mistake");
         assert!(error.message.contains(part), "{url} {more}: {error}");

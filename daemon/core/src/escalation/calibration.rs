@@ -49,6 +49,9 @@ pub struct Sample {
     pub n: u64,
     /// Labelled inputs that were given.
     pub given: u64,
+    /// Of them, those that chose the score; they are none of the `n`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub choosing: u64,
     /// SHA-256 of the file, or of the folder's names and digests.
     pub data_sha256: String,
     /// `human` or `provider`.
@@ -132,12 +135,14 @@ pub struct Question {
     pub round: u32,
     pub classes: Vec<ClassPromise>,
     pub given: u64,
+    /// Labelled inputs that chose the score.
+    pub choosing: u64,
     pub data_sha256: String,
     pub label_source: LabelSource,
 }
 
 /// Promises that a menu lists.
-const MENU: [f64; 6] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1];
+pub const MENU: [f64; 6] = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1];
 
 impl Calibration {
     /// # Errors
@@ -174,6 +179,7 @@ impl Calibration {
             sample: Sample {
                 n: pooled.cases,
                 given: question.given,
+                choosing: question.choosing,
                 data_sha256: question.data_sha256.clone(),
                 label_source: question.label_source,
             },
@@ -353,6 +359,11 @@ impl State {
             Self::Missing | Self::Mismatch => None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 fn share_at(cases: &[Case], lambda: f32) -> f64 {

@@ -12,6 +12,7 @@ fn question() -> Question {
         round: 1,
         classes: Vec::new(),
         given: 1_100,
+        choosing: 0,
         data_sha256: "cc".into(),
         label_source: LabelSource::Human,
     }

@@ -8,6 +8,7 @@ pub mod calibration;
 pub mod certificate;
 pub mod decide;
 pub mod detector;
+pub mod division;
 pub mod duplicates;
 pub mod fit;
 pub mod gain;

@@ -27,6 +27,7 @@ use super::{
 const MOST_STEPS: u64 = 50_000;
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "each has a box of its own in the map")]
 pub enum Event {
     Outside(Happening),
     HangUp(usize),
