@@ -19,7 +19,7 @@ use picket_core::{
     escalation::money::Money,
     inquiry::InquiryId,
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, TransportId},
-    said::Said,
+    said::{Measure, Said},
     time::{Moment, Span},
 };
 use tokio::sync::mpsc;
@@ -320,6 +320,8 @@ pub struct Question {
     pub inputs: Vec<Tensor>,
     /// Class names, in the order of the local model's scores.
     pub labels: Arc<[String]>,
+    /// What kind of answer is wanted.
+    pub measure: Measure,
     pub timeout: Span,
 }
 

@@ -9,11 +9,15 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use picket_core::escalation::{
-    calibration::{Calibration, ClassPromise, LabelSource, Question},
-    certificate::{Case, Promise},
-    decide::Observation,
-    score::ScoreRule,
+use picket_core::{
+    escalation::{
+        anomaly,
+        calibration::{Calibration, ClassPromise, LabelSource, Question},
+        certificate::{Case, Promise},
+        rating, regression,
+        score::ScoreRule,
+    },
+    said::Measure,
 };
 use serde_json::json;
 
@@ -55,18 +59,18 @@ fn share(text: &str) -> Result<f64, String> {
 pub fn run(asked: &Calibrate, as_json: bool) -> anyhow::Result<()> {
     let bundle = Bundle::read(&asked.bundle)?;
     anyhow::ensure!(
-        bundle.task == Task::Classify,
-        "error[calibration/no-classes]: {}: only answers of task `classify` can be certified so far",
+        bundle.task != Task::Tensor,
+        "error[calibration/no-classes]: {}: nothing judges the outputs of task `tensor`; there are classify, anomaly and regress",
         asked.bundle.display()
     );
     let classes = class_promises(&asked.classes, &bundle)?;
     let data = labelled::read(&asked.data, &bundle.labels, &bundle.inputs)?;
     let served = Served::load(bundle).map_err(|failure| super::failure_error(&failure))?;
-    let rule = ScoreRule::Softmax { temperature: served.bundle.temperature };
+    let rule = rating::rule(&served.bundle.measure, served.bundle.temperature);
     let cases = one_per_group(&data, judge(&served, &rule, &data)?);
     let question = Question {
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        task: "classify".to_owned(),
+        task: served.bundle.task.name().to_owned(),
         model_sha256: served.bundle.sha256.clone(),
         preprocess_sha256: calibration::preprocess_sha256(&served.bundle),
         labels: served.bundle.labels.to_vec(),
@@ -80,8 +84,9 @@ pub fn run(asked: &Calibrate, as_json: bool) -> anyhow::Result<()> {
     };
     let round = asked.round.unwrap_or_else(|| next_round(&served.bundle, &question));
     let question = Question { round, ..question };
-    let file = Calibration::issue(&question, &cases)
+    let mut file = Calibration::issue(&question, &cases)
         .map_err(|few| anyhow::anyhow!("error[calibration/too-few]: {}: {few}", asked.data.display()))?;
+    file.sentence.push_str(&what_is_meant(&served.bundle, &file));
     let out = asked.out.clone().unwrap_or_else(|| asked.bundle.join(calibration::FILE));
     write(&out, &file)?;
     report(&file, &cases, &out, as_json);
@@ -118,14 +123,14 @@ fn judge(served: &Served, rule: &ScoreRule, data: &Labelled) -> anyhow::Result<V
         let (result, ..) = served.infer(runner.as_mut(), content);
         let inferred = result
             .map_err(|failure| anyhow::anyhow!("error[{}]: {}: {}", failure.code, labelled.place, failure.message))?;
-        let rated = match &inferred.observation {
-            Observation::Scores(scores) => rule.rate(scores),
-            Observation::Opaque | Observation::Malformed(_) => None,
-        };
+        let measure = &served.bundle.measure;
+        let rated = rating::rate(&inferred.observation, measure, rule);
         // An unusable answer is the least sure of all, and wrong.
         cases.push(match rated {
-            Some(rated) => Case { s: rated.s, class: rated.class, wrong: rated.class != labelled.label },
-            None => Case { s: f32::NAN, class: labelled.label, wrong: true },
+            Some((said, rated)) => {
+                Case { s: rated.s, class: said.class(), wrong: !said.agrees(&labelled.label, measure) }
+            }
+            None => Case { s: f32::NAN, class: labelled.label.class(), wrong: true },
         });
         progress.step();
     }
@@ -169,6 +174,30 @@ fn next_round(bundle: &Bundle, question: &Question) -> u32 {
         && (file.promise.alpha, file.promise.delta) == (question.promise.alpha, question.promise.delta)
         && classes == asked;
     if same { file.promise.round } else { file.promise.round.saturating_add(1) }
+}
+
+/// In the model's own unit: what is wrong, and which answers are covered.
+fn what_is_meant(bundle: &Bundle, file: &Calibration) -> String {
+    match bundle.measure {
+        Measure::Classes => String::new(),
+        Measure::Anomaly { threshold } => {
+            let lambda = |label: &str| file.per_class.get(label).map_or(f32::INFINITY, |side| side.lambda);
+            let (lo, hi) = anomaly::band(anomaly::LABELS.map(lambda), threshold);
+            let covered = [("up to", lo, anomaly::LABELS[0]), ("from", hi, anomaly::LABELS[1])];
+            let covered = covered.into_iter().filter(|(_, end, _)| end.is_finite());
+            covered.map(|(from, end, label)| format!(" Scores {from} {end:.4} are covered as '{label}'.")).collect()
+        }
+        Measure::Value { tolerance } => {
+            let unit = bundle.unit.as_ref().map_or_else(String::new, |unit| format!(" {unit}"));
+            let sigma = regression::largest_sigma(file.promise.lambda, tolerance);
+            let covered = if file.monitor.scores.is_one_value() {
+                " The model says the same of all its answers, so all of them are covered or none.".to_owned()
+            } else {
+                format!(" Answers with a sigma of at most {sigma:.4}{unit} are covered.")
+            };
+            format!(" Wrong is what is off by more than {tolerance}{unit}.{covered}")
+        }
+    }
 }
 
 /// Whole or not at all.

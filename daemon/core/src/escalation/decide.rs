@@ -9,7 +9,7 @@ pub use super::reason::Reason;
 use super::{
     budget::Cost,
     calibration::State,
-    gain,
+    gain, rating,
     score::{Rated, ScoreRule},
 };
 use crate::{
@@ -29,6 +29,10 @@ pub enum Observation {
     Opaque,
     /// NaN, infinite or empty output: `model/invalid-output` unless a provider helps.
     Malformed(String),
+    /// An anomaly score: the higher, the less normal.
+    Anomaly(f64),
+    /// A number in the unit of the model's value, and the model's own standard deviation of it, where it gives one.
+    Value { value: f64, sigma: Option<f64> },
 }
 
 /// How a model's doubtful answers are treated.
@@ -181,7 +185,7 @@ pub struct Decision {
 
 /// Decides on a local output. Pure: the same arguments give the same decision.
 pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances) -> Decision {
-    let rated = rate(seen, policy);
+    let (said, rated) = rate(seen, policy).unzip();
     let evidence = evidence(rated, policy, around);
     let covered = matches!((&policy.calibration, evidence.s, evidence.lambda),
         (State::Valid(_), Some(s), Some(lambda)) if s >= lambda);
@@ -189,7 +193,7 @@ pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances) -> De
     let doubt = match seen {
         Observation::Opaque => None,
         Observation::Malformed(_) => Some(Reason::EscBadOutput),
-        Observation::Scores(_) => match (evidence.s, evidence.lambda) {
+        _ => match (evidence.s, evidence.lambda) {
             (Some(_), Some(_)) if covered && around.suspect => Some(Reason::EscSuspect),
             // A NaN is not below anything, and is no certainty either.
             (Some(s), Some(lambda)) if s < lambda || s.is_nan() => Some(Reason::EscBelowLambda),
@@ -208,12 +212,12 @@ pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances) -> De
     };
     let verdict = match (seen, verdict) {
         (Observation::Malformed(why), Verdict::AnswerLocal(_)) => Verdict::Fail(why.clone()),
-        (Observation::Scores(scores), Verdict::AnswerLocal(_)) if scores.is_empty() => {
-            Verdict::Fail("the model gave no scores".to_owned())
+        // There is no answer that could go out.
+        (seen, Verdict::AnswerLocal(_)) if said.is_none() && *seen != Observation::Opaque => {
+            Verdict::Fail(unusable(seen).to_owned())
         }
         (_, verdict) => verdict,
     };
-    let said = rated.map(|rated| Said::Class(rated.class));
     let local = said.clone().zip(rated);
     let later = local.and_then(|local| later(local, doubt, certified, &verdict, policy, around));
     Decision { verdict, certified, evidence, said, rated, later }
@@ -287,17 +291,25 @@ fn expected_gain(rated: Rated, around: &Circumstances) -> Option<f64> {
 }
 
 /// The local answer, with the probability of being wrong that was fitted to the calibration's cases, where there are any.
-fn rate(seen: &Observation, policy: &Policy) -> Option<Rated> {
-    let Observation::Scores(scores) = seen else { return None };
-    let mut rated = rule(policy).rate(scores)?;
+fn rate(seen: &Observation, policy: &Policy) -> Option<(Said, Rated)> {
+    let (said, mut rated) = rating::rate(seen, &policy.measure, &rule(policy))?;
     if let Some(certified) = policy.calibration.certified() {
         rated.p_wrong = certified.wrong.p_wrong(rated.s) as f32;
     }
-    Some(rated)
+    Some((said, rated))
+}
+
+const fn unusable(seen: &Observation) -> &'static str {
+    match seen {
+        Observation::Scores(_) => "the model gave no scores",
+        Observation::Anomaly(_) => "the model gave no anomaly score that is a finite number",
+        Observation::Value { .. } => "the model gave no finite value, or a sigma that is none",
+        Observation::Opaque | Observation::Malformed(_) => "the model gave no usable output",
+    }
 }
 
 fn rule(policy: &Policy) -> ScoreRule {
-    let plain = || ScoreRule::Softmax { temperature: policy.temperature };
+    let plain = || rating::rule(&policy.measure, policy.temperature);
     policy.calibration.certified().map_or_else(plain, |certified| certified.score.clone())
 }
 

@@ -12,6 +12,10 @@ pub enum ScoreRule {
     Softmax { temperature: f32 },
     /// 1 - the probability of being wrong, by a logistic regression on [`features`].
     Logistic { temperature: f32, weights: [f64; FEATURES + 1], pnorm: f64 },
+    /// The distance from the operating threshold ([`super::anomaly`]).
+    Distance,
+    /// The model's own σ ([`super::regression`]).
+    Spread,
 }
 
 /// Numbers of [`features`].
@@ -32,10 +36,16 @@ impl ScoreRule {
     pub const fn temperature(&self) -> f32 {
         match self {
             Self::Softmax { temperature } | Self::Logistic { temperature, .. } => *temperature,
+            Self::Distance | Self::Spread => 1.0,
         }
     }
 
-    /// `None` without scores. The first class wins a tie.
+    /// There are two kinds of answers, and each has a promise of its own ([`super::sides`]).
+    pub const fn has_sides(&self) -> bool {
+        matches!(self, Self::Distance)
+    }
+
+    /// `None` without scores, and for rules that are none for classes. The first class wins a tie.
     pub fn rate(&self, logits: &[f32]) -> Option<Rated> {
         let probabilities = softmax(logits, self.temperature());
         let mut best: Option<(usize, f32)> = None;
@@ -53,6 +63,7 @@ impl ScoreRule {
                 let wrong = bias + slopes.iter().zip(phi).map(|(weight, x)| weight * x).sum::<f64>();
                 1.0 - sigmoid(wrong) as f32
             }
+            Self::Distance | Self::Spread => return None,
         };
         Some(Rated { class, confidence, s, p_wrong: 1.0 - s })
     }
@@ -92,7 +103,7 @@ pub fn sigmoid(x: f64) -> f64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreSection {
-    /// `softmax` or `logistic4`.
+    /// `softmax` or `logistic4` for classes, `distance` for anomalies, `spread` for numbers.
     pub kind: String,
     #[serde(rename = "T")]
     pub temperature: f32,
@@ -111,6 +122,8 @@ impl ScoreSection {
             return None;
         }
         match (self.kind.as_str(), self.b, self.pnorm) {
+            ("distance", None, None) => Some(ScoreRule::Distance),
+            ("spread", None, None) => Some(ScoreRule::Spread),
             ("softmax", None, None) => Some(ScoreRule::Softmax { temperature }),
             ("logistic4", Some(weights), Some(pnorm)) => {
                 let finite = weights.iter().all(|weight| weight.is_finite()) && pnorm.is_finite() && pnorm >= 1.0;
@@ -123,10 +136,11 @@ impl ScoreSection {
 
 impl From<&ScoreRule> for ScoreSection {
     fn from(rule: &ScoreRule) -> Self {
+        let plain = |kind: &str| Self { kind: kind.to_owned(), temperature: rule.temperature(), b: None, pnorm: None };
         match rule {
-            ScoreRule::Softmax { temperature } => {
-                Self { kind: "softmax".to_owned(), temperature: *temperature, b: None, pnorm: None }
-            }
+            ScoreRule::Softmax { .. } => plain("softmax"),
+            ScoreRule::Distance => plain("distance"),
+            ScoreRule::Spread => plain("spread"),
             ScoreRule::Logistic { temperature, weights, pnorm } => {
                 Self { kind: "logistic4".to_owned(), temperature: *temperature, b: Some(*weights), pnorm: Some(*pnorm) }
             }

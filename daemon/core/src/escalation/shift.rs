@@ -69,6 +69,11 @@ impl Reference {
         Some(Self { edges: deciles.to_vec(), cases: vec![n / BINS as u64; BINS] })
     }
 
+    /// All scores were the same.
+    pub const fn is_one_value(&self) -> bool {
+        self.edges.is_empty()
+    }
+
     fn cases(&self) -> u64 {
         self.cases.iter().sum()
     }
