@@ -1,24 +1,23 @@
 //! Results, errors and dead letters as documents. What is rendered here is stored and sent as it is (I2).
 
+mod local;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use picket_core::{
     Answer, Source,
-    escalation::{
-        decide::{Observation, softmax, top_probability},
-        rating,
-    },
+    escalation::decide::{Observation, softmax, top_probability},
     inquiry::Inquiry,
     job::{Digest, Failure, JobId},
     limits,
-    said::Said,
     time::Span,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use self::local::{local_number, said};
 use crate::{
-    bundle::{Bundle, Task},
+    bundle::Task,
     inference::served::Served,
     oip,
     ports::{Content, Death, Face, OutputForm, Upstream},
@@ -218,20 +217,6 @@ fn answer_document<'a>(answer: &Answer, facts: &'a Facts<'_>) -> AnswerDocument<
     }
 }
 
-/// An answer by itself.
-fn said<'a>(said: &Said, bundle: &'a Bundle) -> AnswerDocument<'a> {
-    match said {
-        Said::Class(index) => AnswerDocument {
-            label: bundle.labels.get(*index).map(String::as_str),
-            index: Some(*index),
-            ..AnswerDocument::default()
-        },
-        Said::Value(value) => {
-            AnswerDocument { value: Some(*value), unit: bundle.unit.as_deref(), ..AnswerDocument::default() }
-        }
-    }
-}
-
 fn local_answer<'a>(facts: &'a Facts<'_>, top: usize) -> AnswerDocument<'a> {
     let bundle = &facts.served.bundle;
     let temperature = bundle.scale();
@@ -255,17 +240,6 @@ fn local_answer<'a>(facts: &'a Facts<'_>, top: usize) -> AnswerDocument<'a> {
         confidence: Some(confidence),
         top: ranked.into_iter().map(|(confidence, label)| Ranked { label, confidence }).collect(),
         ..AnswerDocument::default()
-    }
-}
-
-/// Of tasks without a list of scores.
-fn local_number<'a>(seen: &Observation, bundle: &'a Bundle) -> AnswerDocument<'a> {
-    let rated = rating::rate(seen, &bundle.measure, &rating::rule(&bundle.measure, bundle.temperature));
-    let answer = rated.map_or_else(AnswerDocument::default, |(local, _)| said(&local, bundle));
-    match seen {
-        Observation::Anomaly(score) => AnswerDocument { score: Some(*score), ..answer },
-        Observation::Value { sigma, .. } => AnswerDocument { sigma: *sigma, ..answer },
-        _ => answer,
     }
 }
 

@@ -266,7 +266,7 @@ fn plain(task: &str, decision: &str, shape: &str) -> Site {
     let end = GOOD.find("[card]").unwrap();
     let manifest = format!("{}{decision}{}", &GOOD[..start], &GOOD[end..]);
     let manifest = manifest.replace("labels = [\"a\", \"b\", \"c\"]\n", "").replace("[-1, 3]", shape);
-    let more = "[[output]]\nname = \"spread\"\ndtype = \"FP32\"\nshape = [1]\n[[prepare]]";
+    let more = "[[output]]\nname = \"spread\"\ndtype = \"FP32\"\nshape = [1, 1]\n[[prepare]]";
     let site = Site::new(&manifest.replace("classify", task).replacen("[[prepare]]", more, 1));
     let first = vec![0.5; if shape.contains('2') { 2 } else { 1 }];
     site.write("golden/0.npz", &npz(&[("in0", &[1.0, 2.0]), ("out0", &first), ("out1", &[0.1])]));
@@ -343,8 +343,8 @@ fn outputs_are_read_by_the_task() {
         assert!(matches!(conclude(&odd, &anomaly), Observation::Malformed(_)), "{odd:?}");
     }
     let tolerance = "[decision]\ntolerance = 0.5\n";
-    let own = bundle("regress", &format!("{tolerance}sigma = \"spread\"\n"), "[1]").unwrap();
-    let second = bundle("regress", tolerance, "[2]").unwrap();
+    let own = bundle("regress", &format!("{tolerance}sigma = \"spread\"\n"), "[1, 1]").unwrap();
+    let second = bundle("regress", tolerance, "[1, 2]").unwrap();
     let says = |value, sigma| Observation::Value { value, sigma };
     assert_eq!(conclude(&[tensor(&[3.0]), tensor(&[0.5])], &own), says(3.0, Some(0.5)));
     assert_eq!(conclude(&[tensor(&[3.0, 0.5]), tensor(&[9.0])], &second), says(3.0, Some(0.5)));
@@ -354,6 +354,6 @@ fn outputs_are_read_by_the_task() {
         assert!(matches!(conclude(&odd, &own), Observation::Malformed(_)), "{odd:?}");
     }
     // Another threshold or tolerance is another measurement: no calibration survives it.
-    let digest = |decision: &str| calibration::preprocess_sha256(&bundle("regress", decision, "[2]").unwrap());
+    let digest = |decision: &str| calibration::preprocess_sha256(&bundle("regress", decision, "[1, 2]").unwrap());
     assert_ne!(digest(tolerance), digest("[decision]\ntolerance = 0.25\n"));
 }
