@@ -82,7 +82,7 @@ fn anomaly(manifest: &Manifest, given: Option<&RawDecision>, outputs: &[TensorSp
     if !threshold.get_ref().is_finite() {
         return Err(manifest.invalid(threshold, "`threshold` must be finite"));
     }
-    if !outputs.first().is_some_and(|output| values(output) == Some(1)) {
+    if outputs.first().is_none_or(|output| values(output) != Some(1)) {
         return Err(
             manifest.invalid(&manifest.raw.task, wanted(outputs, "task `anomaly` needs a first output of one score"))
         );

@@ -180,7 +180,7 @@ impl Bundle {
     /// How its doubtful answers are treated, with these providers to ask; `redacts`: there are redaction steps for it.
     pub fn policy(&self, providers: Vec<ProviderId>, redacts: bool) -> Policy {
         Policy {
-            measure: self.measure.clone(),
+            measure: self.measure,
             calibration: self.calibration.state.clone(),
             providers,
             redacts,

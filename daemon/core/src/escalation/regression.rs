@@ -12,7 +12,8 @@ pub const SAME: f32 = 0.5;
 /// An answer and how sure it is: s = t / (t + σ), t the tolerance. Strictly falling in σ, without a unit, in [0, 1]; 0.5 where σ is
 /// as large as the tolerance. `None` for a value that is no finite number, and for a σ that is none or less than 0.
 pub fn rate(value: f64, sigma: Option<f64>, tolerance: f64) -> Option<(Said, Rated)> {
-    if !value.is_finite() || !(tolerance.is_finite() && tolerance > 0.0) {
+    let numbers = value.is_finite() && tolerance.is_finite() && tolerance > 0.0;
+    if !numbers {
         return None;
     }
     let s = match sigma {

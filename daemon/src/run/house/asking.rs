@@ -177,7 +177,7 @@ impl Draft {
         if inputs.len() > limits::LEDGER_TENSORS {
             line.tensors.push(format!("and {} more", inputs.len() - limits::LEDGER_TENSORS));
         }
-        let (labels, measure) = (served.bundle.labels.clone(), served.bundle.measure.clone());
+        let (labels, measure) = (served.bundle.labels.clone(), served.bundle.measure);
         Ok((Question { id, inputs, labels, measure, timeout: Span::ZERO }, line))
     }
 }
