@@ -1,20 +1,26 @@
 //! Results, errors and dead letters as documents. What is rendered here is stored and sent as it is (I2).
 
+mod local;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use picket_core::{
     Answer, Source,
-    escalation::decide::{softmax, top_probability},
+    escalation::{
+        decide::Observation,
+        score::{softmax, top_probability},
+    },
     inquiry::Inquiry,
     job::{Digest, Failure, JobId},
     limits,
-    said::Said,
     time::Span,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use self::local::{local_number, said};
 use crate::{
+    bundle::Task,
     inference::served::Served,
     oip,
     ports::{Content, Death, Face, OutputForm, Upstream},
@@ -29,8 +35,8 @@ pub struct Facts<'a> {
     pub served: &'a Served,
     /// Outputs of the local model.
     pub outputs: &'a [Tensor],
-    /// Scores of the local model, where the task has classes.
-    pub scores: Option<&'a [f32]>,
+    /// What the local model said.
+    pub seen: Option<&'a Observation>,
     pub upstream: Option<&'a Upstream>,
     /// Name of the answering provider, when one answered.
     pub provider: Option<&'a str>,
@@ -59,7 +65,7 @@ struct ResultDocument<'a> {
     timing_ms: TimingDocument,
 }
 
-/// `{label, index, confidence, top}` for classes, `{value}` for numbers; `{}` for tasks that nothing judges.
+/// `{label, index, confidence, top}` for classes, `{label, index, score}` for anomalies, `{value, sigma, unit}` for numbers; `{}` for tasks that nothing judges.
 #[derive(Default, Serialize)]
 struct AnswerDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +74,14 @@ struct AnswerDocument<'a> {
     index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<f64>,
+    /// The model's own standard deviation of the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sigma: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
+    /// Anomaly score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     confidence: Option<f32>,
     /// The answering provider's model and version.
@@ -182,7 +196,7 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
     let mut payload = Vec::with_capacity(RESULT_BYTES);
     let written = serde_json::to_writer(&mut payload, &document);
     debug_assert!(written.is_ok(), "serialising plain structs into memory cannot fail");
-    if with_outputs || facts.scores.is_none() {
+    if with_outputs || facts.served.bundle.task == Task::Tensor {
         payload.pop();
         payload.extend_from_slice(b",\"outputs\":");
         oip::encode_outputs(given_outputs(answer, facts), &OutputForm::default(), &mut payload);
@@ -206,28 +220,20 @@ fn answer_document<'a>(answer: &Answer, facts: &'a Facts<'_>) -> AnswerDocument<
         (Source::Provider(_), Some(upstream)) => AnswerDocument {
             confidence: upstream.confidence,
             model: Some(&*upstream.model).filter(|model| !model.is_empty()),
-            ..said(&upstream.said, &facts.served.bundle.labels)
+            ..said(&upstream.said, &facts.served.bundle)
         },
         _ => local_answer(facts, TOP),
-    }
-}
-
-/// An answer by itself.
-fn said<'a>(said: &Said, labels: &'a [String]) -> AnswerDocument<'a> {
-    match said {
-        Said::Class(index) => AnswerDocument {
-            label: labels.get(*index).map(String::as_str),
-            index: Some(*index),
-            ..AnswerDocument::default()
-        },
-        Said::Value(value) => AnswerDocument { value: Some(*value), ..AnswerDocument::default() },
     }
 }
 
 fn local_answer<'a>(facts: &'a Facts<'_>, top: usize) -> AnswerDocument<'a> {
     let bundle = &facts.served.bundle;
     let temperature = bundle.scale();
-    let best = facts.scores.and_then(|scores| top_probability(scores, temperature).zip(Some(scores)));
+    let best = match facts.seen {
+        Some(Observation::Scores(scores)) => top_probability(scores, temperature).zip(Some(scores)),
+        Some(seen) => return local_number(seen, bundle),
+        None => None,
+    };
     let Some(((index, confidence), scores)) = best else { return AnswerDocument::default() };
     let mut ranked: Vec<(f32, &String)> = softmax(scores, temperature).into_iter().zip(&*bundle.labels).collect();
     let top = top.min(ranked.len());
@@ -241,9 +247,8 @@ fn local_answer<'a>(facts: &'a Facts<'_>, top: usize) -> AnswerDocument<'a> {
         label: bundle.labels.get(index).map(String::as_str),
         index: Some(index),
         confidence: Some(confidence),
-        value: None,
-        model: None,
         top: ranked.into_iter().map(|(confidence, label)| Ranked { label, confidence }).collect(),
+        ..AnswerDocument::default()
     }
 }
 
@@ -256,6 +261,9 @@ fn parameters(answer: &Answer, facts: &Facts<'_>) -> Map<String, Value> {
         ("label", json!(given.label)),
         ("index", json!(given.index)),
         ("value", json!(given.value)),
+        ("sigma", json!(given.sigma)),
+        ("unit", json!(given.unit)),
+        ("score", json!(given.score)),
         ("confidence", number(given.confidence)),
         ("source", json!(facts.provider.unwrap_or("local"))),
         ("certified", json!(answer.certified)),
@@ -297,11 +305,11 @@ pub struct Late<'a> {
 /// Revision 2 of an answer, on its way to whoever wants to know of corrections.
 pub fn amendment(late: &Late<'_>) -> Bytes {
     let Late { id, model, served, was, upstream, provider, age } = late;
-    let labels = &served.bundle.labels;
-    let mut answer = json!(said(&upstream.said, labels));
+    let bundle = &served.bundle;
+    let mut answer = json!(said(&upstream.said, bundle));
     answer["confidence"] = number(upstream.confidence);
     answer["model"] = json!(upstream.model);
-    let mut before = json!(said(&was.said, labels));
+    let mut before = json!(said(&was.said, bundle));
     before["certified"] = was.certified.into();
     before["reason"] = was.answered.code().into();
     let document = json!({

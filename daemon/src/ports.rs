@@ -21,7 +21,7 @@ use picket_core::{
     escalation::{decide::Reason, money::Money},
     inquiry::InquiryId,
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, TransportId},
-    said::Said,
+    said::{Measure, Said},
     time::{Moment, Span},
 };
 use tokio::sync::mpsc;
@@ -335,6 +335,8 @@ pub struct Question {
     pub inputs: Vec<Tensor>,
     /// Class names, in the order of the local model's scores.
     pub labels: Arc<[String]>,
+    /// What kind of answer is wanted.
+    pub measure: Measure,
     pub timeout: Span,
     /// Whatever leaves is counted there, before it does.
     pub meter: Arc<Meter>,

@@ -2,11 +2,11 @@
 
 use picket_core::escalation::{
     certificate::{Case, Promise, certify},
-    decide::softmax,
     fit::Chosen,
     gain::{Accuracy, gain},
     platt::Platt,
     score::ScoreRule,
+    score::softmax,
     shift::Reference,
 };
 use rand::{rngs::StdRng, seq::SliceRandom as _};

@@ -2,7 +2,7 @@
 
 use picket_core::escalation::{
     certificate::{Case, upper},
-    decide::softmax,
+    score::softmax,
 };
 
 use crate::rows::Row;

@@ -228,7 +228,7 @@ impl Engine {
         let each = limits::PRICE_SAMPLES / known.len().max(1);
         let gains = known.iter().flat_map(|(certified, rules)| {
             let cost = Spending::most(rules.price, 0);
-            certified.gains(rules.accuracy, each).into_iter().map(move |gain| (gain, cost))
+            spending::gains(certified, rules.accuracy, each).into_iter().map(move |gain| (gain, cost))
         });
         gains.collect()
     }

@@ -18,6 +18,8 @@ pub enum Measure {
     /// A class is right or wrong.
     #[default]
     Classes,
+    /// A score makes a class by this operating threshold: "anomaly" from there on, "normal" below.
+    Anomaly { threshold: f64 },
     /// A number is right within a tolerance, in its own unit: finite, and more than 0.
     Value { tolerance: f64 },
 }

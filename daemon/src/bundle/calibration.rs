@@ -5,6 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use picket_core::{
     escalation::calibration::{Calibration, State},
     limits,
+    said::Measure,
 };
 
 use super::{Bundle, BundleError, ConcludeStep, PrepareStep, files, files::Folder};
@@ -61,6 +62,16 @@ pub fn preprocess_sha256(bundle: &Bundle) -> String {
             ConcludeStep::Softmax => "softmax\n",
             ConcludeStep::Argmax => "argmax\n",
         });
+    }
+    // What is right belongs to it, too: a threshold or a tolerance moves every score. Classes stay as they were.
+    match &bundle.measure {
+        Measure::Classes => {}
+        Measure::Anomaly { threshold } => {
+            let _ = writeln!(text, "anomaly {:016x}", threshold.to_bits());
+        }
+        Measure::Value { tolerance } => {
+            let _ = writeln!(text, "value {:016x} {:?}", tolerance.to_bits(), bundle.sigma);
+        }
     }
     for label in &*bundle.labels {
         let _ = writeln!(text, "label {label:?}");

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use toml::Spanned;
+use picket_core::escalation::anomaly;
 
 use super::{
     BundleError, ConcludeStep, PrepareStep, Task,
+    decision::{self, Decision},
     manifest::{Manifest, RawTensor},
     steps,
 };
@@ -23,8 +24,7 @@ pub struct Declared {
     pub outputs: Vec<TensorSpec>,
     pub prepare: Vec<PrepareStep>,
     pub conclude: Vec<ConcludeStep>,
-    pub temperature: f32,
-    pub threshold: Option<f32>,
+    pub decision: Decision,
 }
 
 /// # Errors
@@ -49,23 +49,28 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     let labels = labels(manifest, task, &outputs)?;
     let prepare = steps::prepare(manifest, &inputs)?;
     let conclude = steps::conclude(manifest)?;
-    if let (Task::Tensor, Some(step)) = (task, raw.conclude.first()) {
-        return Err(manifest.invalid(step, "nothing is concluded from the outputs of task `tensor`"));
+    if let (true, Some(step)) = (task != Task::Classify, raw.conclude.first()) {
+        let message = format!("there are no steps behind the outputs of task `{}`", task.name());
+        return Err(manifest.invalid(step, message));
     }
-    let (temperature, threshold) = decision(manifest, task)?;
-    Ok(Declared { task, labels, inputs, outputs, prepare, conclude, temperature, threshold })
+    let decision = decision::read(manifest, task, &outputs)?;
+    Ok(Declared { task, labels, inputs, outputs, prepare, conclude, decision })
 }
+
+const TASKS: [&str; 4] = ["classify", "anomaly", "regress", "tensor"];
 
 fn task(manifest: &Manifest) -> Result<Task, BundleError> {
     let task = &manifest.raw.task;
     match task.get_ref().as_str() {
         "classify" => Ok(Task::Classify),
         "tensor" => Ok(Task::Tensor),
-        later @ ("detect" | "regress" | "anomaly") => {
-            let message = format!("task `{later}` is not there yet; there are classify and tensor");
+        "anomaly" => Ok(Task::Anomaly),
+        "regress" => Ok(Task::Regress),
+        "detect" => {
+            let message = "task `detect` is not there yet; there are classify, anomaly, regress and tensor";
             Err(manifest.error("bundle/not-yet", Some(task.span()), message))
         }
-        other => Err(manifest.invalid(task, unknown_word("task", other, &["classify", "tensor"]))),
+        other => Err(manifest.invalid(task, unknown_word("task", other, &TASKS))),
     }
 }
 
@@ -113,10 +118,14 @@ fn tensor_spec(manifest: &Manifest, tensor: &RawTensor) -> Result<TensorSpec, Bu
 /// The first output has as many scores as there are labels.
 fn labels(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<Arc<[String]>, BundleError> {
     let raw = manifest.raw.labels.as_ref();
-    if task == Task::Tensor {
+    if task != Task::Classify {
+        let own: Vec<String> = match task {
+            Task::Anomaly => anomaly::LABELS.map(str::to_owned).to_vec(),
+            _ => Vec::new(),
+        };
         return match raw {
-            Some(labels) => Err(manifest.invalid(labels, "task `tensor` has no labels")),
-            None => Ok(Arc::from([])),
+            Some(labels) => Err(manifest.invalid(labels, format!("task `{}` takes no labels", task.name()))),
+            None => Ok(own.into()),
         };
     }
     let Some(raw) = raw else {
@@ -139,20 +148,4 @@ fn labels(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<Arc
         return Err(manifest.invalid(raw, message));
     }
     Ok(labels.into())
-}
-
-fn decision(manifest: &Manifest, task: Task) -> Result<(f32, Option<f32>), BundleError> {
-    let Some(decision) = &manifest.raw.decision else { return Ok((1.0, None)) };
-    if task == Task::Tensor {
-        return Err(manifest.invalid(decision, "nothing is decided on the outputs of task `tensor`"));
-    }
-    let decision = decision.get_ref();
-    if let Some(bad) = decision.temperature.as_ref().filter(|t| !(t.get_ref().is_finite() && *t.get_ref() > 0.0)) {
-        return Err(manifest.invalid(bad, format!("`temperature` is {}; it must be more than 0", bad.get_ref())));
-    }
-    if let Some(bad) = decision.threshold.as_ref().filter(|t| !(0.0..=1.0).contains(t.get_ref())) {
-        return Err(manifest.invalid(bad, format!("`threshold` is {}; it is a probability, 0 to 1", bad.get_ref())));
-    }
-    let value = |number: &Option<Spanned<f32>>| number.as_ref().map(|number| *number.get_ref());
-    Ok((value(&decision.temperature).unwrap_or(1.0), value(&decision.threshold)))
 }

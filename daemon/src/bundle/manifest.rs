@@ -62,7 +62,14 @@ pub struct RawTensor {
 #[serde(deny_unknown_fields)]
 pub struct RawDecision {
     pub temperature: Option<Spanned<f32>>,
+    /// A probability; of an anomaly score, where it begins to be an anomaly.
     pub threshold: Option<Spanned<f32>>,
+    /// A number that is off by more is wrong.
+    pub tolerance: Option<Spanned<f64>>,
+    /// Of the number.
+    pub unit: Option<Spanned<String>>,
+    /// Name of the output that says how sure the number is, as its standard deviation.
+    pub sigma: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -5,6 +5,7 @@
 
 pub mod calibration;
 mod check;
+mod decision;
 pub(crate) mod files;
 pub mod golden;
 mod manifest;
@@ -21,6 +22,7 @@ use picket_core::{
     escalation::{calibration::State, decide::Policy},
     job::ProviderId,
     limits,
+    said::Measure,
 };
 
 use self::files::Folder;
@@ -41,7 +43,7 @@ pub struct Bundle {
     /// A whole number that only grows; `0` for a bare `.onnx` file.
     pub version: String,
     pub task: Task,
-    /// Class names in the order of the scores; empty unless the task is `classify`.
+    /// Class names in the order of the scores; `normal` and `anomaly` for anomalies; empty for tasks without classes.
     pub labels: Arc<[String]>,
     /// What a job brings, before the prepare steps. Empty: whatever the model takes.
     pub inputs: Vec<TensorSpec>,
@@ -49,6 +51,12 @@ pub struct Bundle {
     pub outputs: Vec<TensorSpec>,
     pub prepare: Vec<PrepareStep>,
     pub conclude: Vec<ConcludeStep>,
+    /// What makes an answer right.
+    pub measure: Measure,
+    /// Of the number that it gives.
+    pub unit: Option<String>,
+    /// Which output is the sigma of the first.
+    pub sigma: Option<usize>,
     /// Softmax temperature, > 0.
     pub temperature: f32,
     /// Top probability below which an answer is doubtful, 0 to 1.
@@ -72,8 +80,24 @@ pub struct Bundle {
 pub enum Task {
     /// The first output has one score per class.
     Classify,
+    /// The first output is a score: the higher, the less normal.
+    Anomaly,
+    /// The first output is a number, with its sigma as a second element or in an output of its own.
+    Regress,
     /// The outputs are the answer; nothing judges them.
     Tensor,
+}
+
+impl Task {
+    /// As the manifest and the calibration name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classify => "classify",
+            Self::Anomaly => "anomaly",
+            Self::Regress => "regress",
+            Self::Tensor => "tensor",
+        }
+    }
 }
 
 /// Why a bundle is not used. The code is stable.
@@ -126,8 +150,11 @@ impl Bundle {
             outputs: declared.outputs,
             prepare: declared.prepare,
             conclude: declared.conclude,
-            temperature: declared.temperature,
-            threshold: declared.threshold,
+            measure: declared.decision.measure,
+            unit: declared.decision.unit,
+            sigma: declared.decision.sigma,
+            temperature: declared.decision.temperature,
+            threshold: declared.decision.threshold,
             card: raw.card,
             model,
             sha256,
@@ -153,6 +180,7 @@ impl Bundle {
     /// How its doubtful answers are treated, with these providers to ask; `redacts`: there are redaction steps for it.
     pub fn policy(&self, providers: Vec<ProviderId>, redacts: bool) -> Policy {
         Policy {
+            measure: self.measure,
             calibration: self.calibration.state.clone(),
             providers,
             redacts,
@@ -177,6 +205,9 @@ impl Bundle {
             outputs: Vec::new(),
             prepare: Vec::new(),
             conclude: Vec::new(),
+            measure: Measure::Classes,
+            unit: None,
+            sigma: None,
             temperature: 1.0,
             threshold: None,
             card: None,

@@ -218,7 +218,8 @@ fn what_does_not_fit_together_is_refused() {
 fn what_is_not_there_yet_says_so() {
     assert_eq!(
         mistake("\"classify\"", "\"detect\""),
-        "error[bundle/not-yet]: SITE/bundle.toml:4:8: task `detect` is not there yet; there are classify and tensor"
+        "error[bundle/not-yet]: SITE/bundle.toml:4:8: task `detect` is not there yet; there are classify, \
+         anomaly, regress and tensor"
     );
     assert_eq!(
         mistake("bundle/1\"", "bundle/2\"\nnovelty = 1"),
@@ -257,4 +258,102 @@ fn golden_vectors_fit_the_declaration() {
         site.write("golden/0.npz", &npz(arrays));
         assert_eq!(site.mistake(), format!("error[bundle/bad-golden]: SITE/golden/0.npz: {why}"));
     }
+}
+
+/// A bundle of a task without a list of scores: its `[decision]`, and the shape of its first output.
+fn plain(task: &str, decision: &str, shape: &str) -> Site {
+    let start = GOOD.find("[[conclude]]").unwrap();
+    let end = GOOD.find("[card]").unwrap();
+    let manifest = format!("{}{decision}{}", &GOOD[..start], &GOOD[end..]);
+    let manifest = manifest.replace("labels = [\"a\", \"b\", \"c\"]\n", "").replace("[-1, 3]", shape);
+    let more = "[[output]]\nname = \"spread\"\ndtype = \"FP32\"\nshape = [1, 1]\n[[prepare]]";
+    let site = Site::new(&manifest.replace("classify", task).replacen("[[prepare]]", more, 1));
+    let first = vec![0.5; if shape.contains('2') { 2 } else { 1 }];
+    site.write("golden/0.npz", &npz(&[("in0", &[1.0, 2.0]), ("out0", &first), ("out1", &[0.1])]));
+    site
+}
+
+#[test]
+fn anomalies_have_an_operating_threshold_and_two_labels() {
+    let shape = "[-1, 1]";
+    let declared = |site: &Site| {
+        let manifest = manifest::read(&Folder::open(site.folder.path()).unwrap()).unwrap();
+        check::check(&manifest)
+    };
+    let good = declared(&plain("anomaly", "[decision]\nthreshold = 2.5\n", shape)).unwrap();
+    assert_eq!((good.task, good.decision.measure), (Task::Anomaly, Measure::Anomaly { threshold: 2.5 }));
+    assert_eq!(&good.labels[..], ["normal", "anomaly"]);
+    for (decision, shape, says) in [
+        ("", shape, "needs `threshold` in [decision]"),
+        ("[decision]\nthreshold = inf\n", shape, "`threshold` must be finite"),
+        ("[decision]\nthreshold = 1.0\ntolerance = 1.0\n", shape, "has no `tolerance`"),
+        ("[decision]\nthreshold = 1.0\ntemperature = 1.0\n", shape, "has no `temperature`"),
+        ("[decision]\nthreshold = 1.0\n", "[1, 2]", "needs a first output of one score; `logits` is 1x2 FP32"),
+        ("[decision]\nthreshold = 1.0\n", "[1, -1]", "needs a first output of one score"),
+        ("[[conclude]]\nstep = \"softmax\"\n[decision]\nthreshold = 1.0\n", shape, "no steps behind the outputs"),
+    ] {
+        let error = declared(&plain("anomaly", decision, shape)).err().expect(says);
+        assert!(error.code == "bundle/invalid" && error.message.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn numbers_have_a_tolerance_and_maybe_a_sigma() {
+    let declared = |decision: &str, shape: &str| {
+        let site = plain("regress", decision, shape);
+        let manifest = manifest::read(&Folder::open(site.folder.path()).unwrap()).unwrap();
+        check::check(&manifest).map(|declared| declared.decision)
+    };
+    let tolerance = "[decision]\ntolerance = 0.5\n";
+    let plain = declared(tolerance, "[1]").unwrap();
+    assert_eq!((plain.measure, plain.sigma, plain.unit), (Measure::Value { tolerance: 0.5 }, None, None));
+    let named = declared(&format!("{tolerance}unit = \"mm\"\nsigma = \"spread\"\n"), "[1, 1]").unwrap();
+    assert_eq!((named.sigma, named.unit.as_deref()), (Some(1), Some("mm")));
+    assert_eq!(declared(tolerance, "[-1, 2]").unwrap().sigma, None, "the second element");
+    for (decision, shape, says) in [
+        ("".to_owned(), "[1]", "needs `tolerance` in [decision]"),
+        ("[decision]\ntolerance = 0.0\n".to_owned(), "[1]", "more than 0"),
+        ("[decision]\ntolerance = nan\n".to_owned(), "[1]", "must be finite"),
+        (format!("{tolerance}threshold = 0.5\n"), "[1]", "has no `threshold`"),
+        (tolerance.to_owned(), "[3]", "of one number, or of two: value and sigma; `logits` is 3 FP32"),
+        (format!("{tolerance}sigma = \"spread\"\n"), "[2]", "has a sigma already"),
+        (format!("{tolerance}sigma = \"logits\"\n"), "[1]", "another output than the first"),
+    ] {
+        let error = declared(&decision, shape).err().expect(says);
+        assert!(error.code == "bundle/invalid" && error.message.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn outputs_are_read_by_the_task() {
+    use picket_core::escalation::decide::Observation;
+
+    let bundle = |task: &str, decision: &str, shape: &str| Bundle::read(plain(task, decision, shape).folder.path());
+    let tensor = |values: &[f32]| Tensor::from_f32("y", vec![values.len()], values).unwrap();
+    let conclude = |outputs: &[Tensor], bundle: &Bundle| crate::pipeline::conclude(outputs, bundle);
+    let anomaly = bundle("anomaly", "[decision]\nthreshold = 2.5\n", "[-1, 1]").unwrap();
+    assert_eq!(conclude(&[tensor(&[3.0])], &anomaly), Observation::Anomaly(3.0));
+    for odd in [
+        vec![],
+        vec![tensor(&[])],
+        vec![tensor(&[1.0, 2.0])],
+        vec![tensor(&[f32::NAN])],
+        vec![tensor(&[f32::INFINITY])],
+    ] {
+        assert!(matches!(conclude(&odd, &anomaly), Observation::Malformed(_)), "{odd:?}");
+    }
+    let tolerance = "[decision]\ntolerance = 0.5\n";
+    let own = bundle("regress", &format!("{tolerance}sigma = \"spread\"\n"), "[1, 1]").unwrap();
+    let second = bundle("regress", tolerance, "[1, 2]").unwrap();
+    let says = |value, sigma| Observation::Value { value, sigma };
+    assert_eq!(conclude(&[tensor(&[3.0]), tensor(&[0.5])], &own), says(3.0, Some(0.5)));
+    assert_eq!(conclude(&[tensor(&[3.0, 0.5]), tensor(&[9.0])], &second), says(3.0, Some(0.5)));
+    assert_eq!(conclude(&[tensor(&[3.0])], &second), says(3.0, None));
+    for odd in [vec![tensor(&[3.0])], vec![tensor(&[3.0]), tensor(&[-0.5])], vec![tensor(&[3.0]), tensor(&[f32::NAN])]]
+    {
+        assert!(matches!(conclude(&odd, &own), Observation::Malformed(_)), "{odd:?}");
+    }
+    // Another threshold or tolerance is another measurement: no calibration survives it.
+    let digest = |decision: &str| calibration::preprocess_sha256(&bundle("regress", decision, "[1, 2]").unwrap());
+    assert_ne!(digest(tolerance), digest("[decision]\ntolerance = 0.25\n"));
 }

@@ -11,10 +11,15 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use picket_core::escalation::{
-    calibration::{Calibration, ClassPromise, LabelSource, Question},
-    certificate::{Promise, TooFew},
-    score::{ScoreRule, ScoreSection},
+use picket_core::{
+    escalation::{
+        anomaly,
+        calibration::{Calibration, ClassPromise, LabelSource, Question},
+        certificate::{Promise, TooFew},
+        regression,
+        score::{ScoreRule, ScoreSection},
+    },
+    said::Measure,
 };
 use serde_json::{Value, json};
 
@@ -87,7 +92,8 @@ pub fn run(asked: &Calibrate, as_json: bool) -> anyhow::Result<()> {
         issued = issue(&sample);
     }
     let too_few = |few: TooFew| anyhow::anyhow!("error[calibration/too-few]: {}: {few}", asked.data.display());
-    let file = issued.map_err(too_few)?;
+    let mut file = issued.map_err(too_few)?;
+    file.sentence.push_str(&what_is_meant(&served.bundle, &file));
     let out = asked.out.clone().unwrap_or_else(|| asked.bundle.join(calibration::FILE));
     write(&out, &file)?;
     report(&file, &sample, &out, as_json);
@@ -98,8 +104,8 @@ pub fn run(asked: &Calibrate, as_json: bool) -> anyhow::Result<()> {
 pub fn read_bundle(path: &Path) -> anyhow::Result<Bundle> {
     let bundle = Bundle::read(path)?;
     anyhow::ensure!(
-        bundle.task == Task::Classify,
-        "error[calibration/no-classes]: {}: only answers of task `classify` can be certified so far",
+        bundle.task != Task::Tensor,
+        "error[calibration/no-classes]: {}: nothing judges the outputs of task `tensor`; there are classify, anomaly and regress",
         path.display()
     );
     Ok(bundle)
@@ -115,7 +121,7 @@ pub fn question(
 ) -> Question {
     let question = Question {
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        task: "classify".to_owned(),
+        task: bundle.task.name().to_owned(),
         model_sha256: bundle.sha256.clone(),
         preprocess_sha256: calibration::preprocess_sha256(bundle),
         labels: bundle.labels.to_vec(),
@@ -160,6 +166,30 @@ fn next_round(bundle: &Bundle, question: &Question) -> u32 {
         && file.score == ScoreSection::from(&question.score)
         && classes == asked;
     if same { file.promise.round } else { file.promise.round.saturating_add(1) }
+}
+
+/// In the model's own unit: what is wrong, and which answers are covered.
+fn what_is_meant(bundle: &Bundle, file: &Calibration) -> String {
+    match bundle.measure {
+        Measure::Classes => String::new(),
+        Measure::Anomaly { threshold } => {
+            let lambda = |label: &str| file.per_class.get(label).map_or(f32::INFINITY, |side| side.lambda);
+            let (lo, hi) = anomaly::band(anomaly::LABELS.map(lambda), threshold);
+            let covered = [("up to", lo, anomaly::LABELS[0]), ("from", hi, anomaly::LABELS[1])];
+            let covered = covered.into_iter().filter(|(_, end, _)| end.is_finite());
+            covered.map(|(from, end, label)| format!(" Scores {from} {end:.4} are covered as '{label}'.")).collect()
+        }
+        Measure::Value { tolerance } => {
+            let unit = bundle.unit.as_ref().map_or_else(String::new, |unit| format!(" {unit}"));
+            let sigma = regression::largest_sigma(file.promise.lambda, tolerance);
+            let covered = if file.monitor.scores.is_one_value() {
+                " The model says the same of all its answers, so all of them are covered or none.".to_owned()
+            } else {
+                format!(" Answers with a sigma of at most {sigma:.4}{unit} are covered.")
+            };
+            format!(" Wrong is what is off by more than {tolerance}{unit}.{covered}")
+        }
+    }
 }
 
 /// Whole or not at all.
@@ -221,7 +251,13 @@ fn score_in_words(sample: &Sample) -> String {
     let temperature = sample.rule.temperature();
     let plain = format!("largest probability at the bundle's temperature {temperature}");
     let chosen = match &sample.choice {
-        Choice::Kept => return plain,
+        Choice::Kept => {
+            return match sample.rule {
+                ScoreRule::Distance => "distance from the operating threshold".to_owned(),
+                ScoreRule::Spread => "the model's own sigma".to_owned(),
+                ScoreRule::Softmax { .. } | ScoreRule::Logistic { .. } => plain,
+            };
+        }
         Choice::TooFew { needed: Some(needed) } => {
             return format!("{plain}; from {needed} independent cases on, a part of them would choose a better one");
         }
@@ -231,8 +267,8 @@ fn score_in_words(sample: &Sample) -> String {
         Choice::Chosen(chosen) => chosen,
     };
     let name = match sample.rule {
-        ScoreRule::Softmax { .. } => format!("largest probability at temperature {temperature:.2}"),
         ScoreRule::Logistic { .. } => "logistic regression of four features".to_owned(),
+        _ => format!("largest probability at temperature {temperature:.2}"),
     };
     let why = match chosen.logistic {
         Some(logistic) => format!(

@@ -75,26 +75,32 @@ fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId
         later: None,
         reused: None,
     };
-    let scores = match &inferred.observation {
-        Observation::Scores(scores) => Some(scores.as_slice()),
-        Observation::Opaque | Observation::Malformed(_) => None,
-    };
+    let outputs = inferred.observation == Observation::Opaque;
     let facts = Facts {
         id,
         model: &served.bundle.name,
         served,
         outputs: &inferred.outputs,
-        scores,
+        seen: Some(&inferred.observation),
         upstream: None,
         provider: None,
     };
-    Ok(answer::result(&answer, &facts, &Face::Message { outputs: scores.is_none() }).payload)
+    Ok(answer::result(&answer, &facts, &Face::Message { outputs }).payload)
 }
 
 /// A result document as one line for people.
 fn in_words(document: &[u8]) -> String {
     let value: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
     let millis = value["timing_ms"]["infer"].as_f64().unwrap_or_default();
+    let certified = if value["certified"] == true { ", certified" } else { "" };
+    if let Some(number) = value["answer"]["value"].as_f64() {
+        let unit = value["answer"]["unit"].as_str().map_or_else(String::new, |unit| format!(" {unit}"));
+        let sigma = value["answer"]["sigma"].as_f64().map_or_else(String::new, |sigma| format!(" ± {sigma:.4}"));
+        return format!("{number:.4}{sigma}{unit}{certified}, {millis:.3} ms");
+    }
+    if let (Some(label), Some(score)) = (value["answer"]["label"].as_str(), value["answer"]["score"].as_f64()) {
+        return format!("{label} (score {score:.4}{certified}), {millis:.3} ms");
+    }
     if let Some(label) = value["answer"]["label"].as_str() {
         let confidence = value["answer"]["confidence"].as_f64().unwrap_or_default();
         let doubt = match value["evidence"]["lambda"].as_f64() {

@@ -22,7 +22,7 @@ use super::calibrate::{
     share,
 };
 use crate::{
-    bundle::{Bundle, calibration},
+    bundle::{Bundle, Task, calibration},
     config::{self, Config},
     inference::served::Served,
     labelled,
@@ -109,6 +109,11 @@ struct Found {
 
 pub fn run(asked: &Plan, as_json: bool) -> anyhow::Result<()> {
     let bundle = calibrate::read_bundle(&asked.bundle)?;
+    anyhow::ensure!(
+        bundle.task == Task::Classify,
+        "error[calibration/no-plan]: {}: only promises of task `classify` can be planned so far",
+        asked.bundle.display()
+    );
     let assumed = assume(asked)?;
     let found = match &asked.data {
         Some(_) => of_data(asked, bundle, &assumed)?,

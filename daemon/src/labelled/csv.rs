@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use picket_core::limits;
 
-use super::{BadData, Case, Input, index_of};
+use super::{BadData, Case, Input, right};
 use crate::ports::{Content, TensorSpec};
 
 pub(super) fn read(path: &Path, bytes: &[u8], labels: &[String], inputs: &[TensorSpec]) -> Result<Vec<Case>, BadData> {
@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path, bytes: &[u8], labels: &[String], inputs: &[Tenso
         let content = request(input, &cells).map_err(|why| BadData(format!("{place}: {why}")))?;
         let named = group.and_then(|at| row.get(at)).filter(|name| !name.is_empty());
         cases.push(Case {
-            label: index_of(row.get(label).unwrap_or_default(), labels, &place)?,
+            label: right(row.get(label).unwrap_or_default(), labels, &place)?,
             group: named.map(str::to_owned),
             place,
             input: Input::Ready(content),

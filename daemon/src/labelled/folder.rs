@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use picket_core::limits;
+use picket_core::{limits, said::Said};
 use sha2::{Digest, Sha256};
 
 use super::{BadData, Case, Input, Labelled, index_of};
@@ -40,7 +40,7 @@ fn case(label: usize, group: Option<String>, file: PathBuf) -> Result<Case, BadD
     if !file.is_file() {
         return Err(BadData(format!("{}: a case is a regular file", file.display())));
     }
-    Ok(Case { label, group, place: file.display().to_string(), input: Input::File(file) })
+    Ok(Case { label: Said::Class(label), group, place: file.display().to_string(), input: Input::File(file) })
 }
 
 /// What is in a folder, by name; hidden files are left aside.

@@ -9,6 +9,8 @@ mod tests;
 
 use std::path::Path;
 
+use picket_core::said::Said;
+
 pub use self::file::content;
 use crate::{bundle::files, ports::Content, ports::TensorSpec};
 
@@ -23,8 +25,8 @@ pub struct Labelled {
 /// One input and what is right for it.
 #[derive(Debug)]
 pub struct Case {
-    /// Index among the bundle's labels.
-    pub label: usize,
+    /// What would be right: an index among the bundle's labels, or a number.
+    pub label: Said,
     /// What several cases show, when they show the same part; only one of them counts.
     pub group: Option<String>,
     /// File and line, array index or path, for messages.
@@ -44,7 +46,8 @@ pub enum Input {
 #[error("error[calibration/bad-data]: {0}")]
 pub struct BadData(String);
 
-/// Reads cases: a `.csv` or `.npz` file, or a folder with a folder for each label.
+/// Reads cases: a `.csv` or `.npz` file, or a folder with a folder for each label. Without `labels` what is right is a number,
+/// which a table or an array of floats has.
 ///
 /// - CSV: a header; the column `label`, if need be a column `group`, and all other columns in their order are the elements
 ///   of the only input. Lines that begin with `#` are comments.
@@ -56,6 +59,9 @@ pub struct BadData(String);
 /// The first thing that cannot be.
 pub fn read(path: &Path, labels: &[String], inputs: &[TensorSpec]) -> Result<Labelled, BadData> {
     if path.is_dir() {
+        if labels.is_empty() {
+            return Err(BadData(format!("{}: a folder names labels, and this model gives numbers", path.display())));
+        }
         return folder::read(path, labels);
     }
     let bytes = files::read_capped(path, picket_core::limits::MAX_LABELLED_BYTES).map_err(|e| BadData(e.message))?;
@@ -69,6 +75,17 @@ pub fn read(path: &Path, labels: &[String], inputs: &[TensorSpec]) -> Result<Lab
         return Err(BadData(format!("{}: there are no cases", path.display())));
     }
     Ok(Labelled { cases, sha256: files::sha256(&bytes) })
+}
+
+/// A label, or the number where there are no labels.
+fn right(text: &str, labels: &[String], place: &str) -> Result<Said, BadData> {
+    if !labels.is_empty() {
+        return index_of(text, labels, place).map(Said::Class);
+    }
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(Said::Value(number)),
+        _ => Err(BadData(format!("{place}: the label {text:?} is no number"))),
+    }
 }
 
 /// Index of a label; the error lists what there is.

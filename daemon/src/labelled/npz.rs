@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use picket_core::limits;
+use picket_core::{limits, said::Said};
 
 use super::{BadData, Case, Input, file::of_tensors};
 use crate::{bundle::npz, ports::TensorSpec, tensor::Tensor};
@@ -13,7 +13,7 @@ pub(super) fn read(path: &Path, bytes: &[u8], labels: &[String], inputs: &[Tenso
     let arrays = npz::read_within(bytes, limits::MAX_LABELLED_BYTES).map_err(bad)?;
     let array = |name: &str| arrays.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor);
     let label = array("label").ok_or_else(|| bad("there is no array `label`".to_owned()))?;
-    let label = whole("label", label).map_err(bad)?;
+    let label = right(label, labels).map_err(bad)?;
     let count = label.len();
     if count > limits::LABELLED_CASES {
         return Err(bad(format!("more than {} cases", limits::LABELLED_CASES)));
@@ -30,14 +30,32 @@ pub(super) fn read(path: &Path, bytes: &[u8], labels: &[String], inputs: &[Tenso
     }
     let case = |at: usize| {
         let place = format!("{file}[{at}]");
-        let index = usize::try_from(label[at]).ok().filter(|index| *index < labels.len());
-        let index = index.ok_or_else(|| BadData(format!("{place}: label {} of {}", label[at], labels.len())))?;
+        let label = label[at].clone().map_err(|odd| BadData(format!("{place}: {odd}")))?;
         let tensors: Option<Vec<Tensor>> = columns.iter().map(|column| column.case(at)).collect();
         let tensors = tensors.ok_or_else(|| BadData(format!("{place}: its data are not all there")))?;
         let group = group.as_ref().map(|group| group[at].to_string());
-        Ok(Case { label: index, group, place, input: Input::Ready(of_tensors(&tensors)) })
+        Ok(Case { label, group, place, input: Input::Ready(of_tensors(&tensors)) })
     };
     (0..count).map(case).collect()
+}
+
+/// What is right in each case, or why that is nothing.
+type Rights = Vec<Result<Said, String>>;
+
+fn right(label: &Tensor, labels: &[String]) -> Result<Rights, String> {
+    if labels.is_empty() {
+        if label.shape().len() != 1 {
+            return Err(format!("`label` is {}; numbers along one axis are wanted", label.kind()));
+        }
+        let number =
+            |x: f64| x.is_finite().then_some(Said::Value(x)).ok_or_else(|| format!("the label {x} is no number"));
+        return Ok(label.to_f64().into_iter().map(number).collect());
+    }
+    let class = |label: i64| {
+        let index = usize::try_from(label).ok().filter(|index| *index < labels.len());
+        index.map(Said::Class).ok_or_else(|| format!("label {label} of {}", labels.len()))
+    };
+    Ok(whole("label", label)?.into_iter().map(class).collect())
 }
 
 /// Whole numbers along one axis.

@@ -21,7 +21,7 @@ fn cases_of(name: &str, content: &[u8]) -> Result<Vec<Found>, String> {
     fs::write(&path, content).unwrap();
     let read = read(&path, &labels(), &inputs()).map_err(|error| error.to_string())?;
     assert_eq!(read.sha256, files::sha256(content));
-    Ok(read.cases.into_iter().map(|case| (case.label, case.group, values(&case.input))).collect())
+    Ok(read.cases.into_iter().map(|case| (case.label.class(), case.group, values(&case.input))).collect())
 }
 
 fn values(input: &Input) -> Vec<f32> {
@@ -107,7 +107,7 @@ fn a_folder_says_the_label_and_a_folder_in_it_the_group() {
         fs::write(path, bytes).unwrap();
     }
     let before = read(root.path(), &labels(), &inputs()).unwrap();
-    let found: Vec<_> = before.cases.iter().map(|case| (case.label, case.group.as_deref())).collect();
+    let found: Vec<_> = before.cases.iter().map(|case| (case.label.class(), case.group.as_deref())).collect();
     assert_eq!(found, [(2, Some("dent/part-1")), (2, Some("dent/part-1")), (0, None)]);
     fs::write(root.path().join("ok/c.bin"), "d").unwrap();
     assert_ne!(read(root.path(), &labels(), &inputs()).unwrap().sha256, before.sha256, "other data, other digest");
@@ -121,4 +121,27 @@ fn something_else_is_no_data() {
     assert!(cases_of("cases.txt", b"").unwrap_err().contains("neither a .csv nor a .npz file, nor a folder"));
     let error = read(std::path::Path::new("/nowhere.csv"), &labels(), &inputs()).unwrap_err().to_string();
     assert!(error.contains("/nowhere.csv: cannot be read"), "{error}");
+}
+
+#[test]
+fn a_model_of_numbers_has_numbers_for_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        let read = super::read(&path, &[], &inputs()).map_err(|error| error.to_string())?;
+        Ok::<_, String>(read.cases.into_iter().map(|case| case.label).collect::<Vec<_>>())
+    };
+    let label = |numbers: &[f32]| Tensor::from_f32("label", vec![numbers.len()], numbers).unwrap();
+    let x = Tensor::from_f32("x", vec![2, 3], &[0.5; 6]).unwrap();
+    let wanted = vec![Said::Value(1.5), Said::Value(-2.0)];
+    assert_eq!(read("a.csv", b"label,a,b,c\n1.5,1,2,3\n-2,1,2,3\n").unwrap(), wanted);
+    assert_eq!(read("a.npz", &npz(&[("label", label(&[1.5, -2.0])), ("x", x.clone())])).unwrap(), wanted);
+    for odd in ["ok", "NaN", "inf", ""] {
+        let error = read("b.csv", format!("label,a,b,c\n{odd},1,2,3\n").as_bytes()).unwrap_err();
+        assert!(error.contains("b.csv:2: the label") && error.contains("is no number"), "{error}");
+    }
+    let error = read("b.npz", &npz(&[("label", label(&[1.0, f32::NAN])), ("x", x)])).unwrap_err();
+    assert!(error.contains("b.npz[1]: the label NaN is no number"), "{error}");
+    assert!(super::read(folder.path(), &[], &inputs()).unwrap_err().to_string().contains("gives numbers"));
 }

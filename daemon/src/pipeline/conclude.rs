@@ -15,6 +15,8 @@ pub fn conclude(outputs: &[Tensor], bundle: &Bundle) -> Observation {
     match bundle.task {
         Task::Tensor => Observation::Opaque,
         Task::Classify => classify(outputs, bundle),
+        Task::Anomaly => anomaly(outputs),
+        Task::Regress => regress(outputs, bundle),
     }
 }
 
@@ -35,4 +37,33 @@ fn classify(outputs: &[Tensor], bundle: &Bundle) -> Observation {
         return Observation::Malformed(format!("output {:?} is no list of probabilities", first.name));
     }
     Observation::Scores(scores.into_iter().map(|p| p.max(f32::MIN_POSITIVE).ln()).collect())
+}
+
+fn anomaly(outputs: &[Tensor]) -> Observation {
+    match outputs.first().map(Tensor::to_f64).as_deref() {
+        Some([score]) => Observation::Anomaly(*score),
+        other => Observation::Malformed(format!("the model gave {} scores, not one", other.map_or(0, <[f64]>::len))),
+    }
+}
+
+fn regress(outputs: &[Tensor], bundle: &Bundle) -> Observation {
+    let named = match bundle.sigma.map(|at| outputs.get(at).map(Tensor::to_f64)) {
+        None => None,
+        Some(Some(sigma)) if sigma.len() == 1 => Some(sigma[0]),
+        Some(_) => return Observation::Malformed("the model gave no sigma".to_owned()),
+    };
+    let (value, sigma) = match outputs.first().map(Tensor::to_f64).as_deref() {
+        Some([value]) => (*value, named),
+        Some([value, sigma]) => (*value, Some(*sigma)),
+        other => {
+            let count = other.map_or(0, <[f64]>::len);
+            return Observation::Malformed(format!(
+                "the model gave {count} numbers: a value, or value and sigma, are wanted"
+            ));
+        }
+    };
+    match sigma {
+        Some(sigma) if sigma < 0.0 => Observation::Malformed(format!("the sigma is {sigma}, which is less than 0")),
+        _ => Observation::Value { value, sigma },
+    }
 }

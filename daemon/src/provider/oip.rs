@@ -5,7 +5,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use picket_core::{ProviderFault, said::Said};
+use picket_core::{
+    ProviderFault,
+    said::{Measure, Said},
+};
 use reqwest::{
     Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -191,14 +194,39 @@ async fn ask(line: &Line, manner: &Manner, question: &Question) -> Result<Upstre
         }
     };
     let response = oip::decode_response(&reply.body[..split], &reply.body.slice(split..)).map_err(bad)?;
-    judge(response, manner, &question.labels)
+    match question.measure {
+        Measure::Value { .. } => number(response),
+        Measure::Classes | Measure::Anomaly { .. } => judge(response, manner, &question.labels),
+    }
 }
 
 const INFERENCE_HEADER: HeaderName = HeaderName::from_static("inference-header-content-length");
 
+/// A number: what another Picket says it is, or else the first output, of which a second element is a sigma.
+fn number(response: Response) -> Result<Upstream, Fault> {
+    let value = match response.parameters.get("value").and_then(Value::as_f64) {
+        Some(value) => Some(value),
+        None => {
+            let output = response.outputs.first().filter(|output| matches!(output.elements(), 1 | 2));
+            output.and_then(|output| output.to_f64().first().copied())
+        }
+    };
+    let value = value.ok_or_else(|| bad("neither a value nor an output of one number, or of two"))?;
+    if !value.is_finite() {
+        return Err(bad(format!("its value is {value}")));
+    }
+    let model = name(&response);
+    Ok(Upstream { said: Said::Value(value), confidence: None, outputs: response.outputs, model, cost: None })
+}
+
+/// Model and version, as it states them.
+fn name(response: &Response) -> String {
+    [&*response.model_name, &*response.model_version].join(" ").trim().to_owned()
+}
+
 /// What an answer says about the question's labels.
 fn judge(mut response: Response, manner: &Manner, labels: &[String]) -> Result<Upstream, Fault> {
-    let model = [&*response.model_name, &*response.model_version].join(" ").trim().to_owned();
+    let model = name(&response);
     if let Some(wanted) = &manner.output {
         response.outputs.retain(|output| output.name == *wanted);
         response.texts.retain(|(name, _)| name == wanted);

@@ -1,7 +1,7 @@
 //! The Open Inference Protocol's own: what is asked, and how its answers are read.
 
 use bytes::Bytes;
-use picket_core::{ProviderFault, time::Span};
+use picket_core::{ProviderFault, said::Measure, time::Span};
 
 use super::*;
 use crate::provider::tests_support::{self, Server, answer, fault, question};
@@ -185,5 +185,31 @@ fn a_section_is_checked() {
         assert!(error.message.contains(part), "{url} {more}: {error}");
         let family = if error.message.contains("cannot be read") { "secret/missing" } else { "config/" };
         assert!(error.code.starts_with(family) && error.place.starts_with("picket.toml:"), "{error}");
+    }
+}
+
+/// Asked for a number.
+async fn number_of(json: &str) -> Result<Upstream, Fault> {
+    let json = json.to_owned();
+    let server = Server::start(move |_, _, _| answer("200 OK", "", json.as_bytes())).await;
+    let provider = configure(&server.url, "").unwrap().provider;
+    provider.ask(Question { measure: Measure::Value { tolerance: 0.5 }, labels: [].into(), ..question(2_000) }).await
+}
+
+#[tokio::test]
+async fn a_number_is_what_a_picket_states_or_the_first_output() {
+    let output = |shape: &str, data: &str| {
+        format!(r#"{{"outputs":[{{"name":"y","shape":{shape},"datatype":"FP64","data":{data}}}]}}"#)
+    };
+    for (json, value) in [
+        (r#"{"parameters":{"value":-2.5},"outputs":[]}"#.to_owned(), -2.5),
+        (output("[1]", "[0.1]"), 0.1),
+        (output("[1,2]", "[7.5,0.25]"), 7.5),
+    ] {
+        assert_eq!(number_of(&json).await.unwrap().said, Said::Value(value), "{json}");
+    }
+    let text = r#"{"parameters":{"value":"7"},"outputs":[]}"#.to_owned();
+    for bad in [output("[3]", "[1,2,3]"), r#"{"outputs":[]}"#.to_owned(), text] {
+        assert_eq!(number_of(&bad).await.unwrap_err().0, ProviderFault::BadAnswer, "{bad}");
     }
 }

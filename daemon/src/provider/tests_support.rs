@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use picket_core::said::Measure;
 use picket_core::{ProviderFault, job::JobId, time::Span};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -62,6 +63,7 @@ pub fn question(timeout_ms: u64) -> Question {
         id: JobId::new("a/1").unwrap(),
         inputs: vec![Tensor::from_f32("x", vec![1, 2], &[1.0, 2.0]).unwrap()],
         labels: ["cat", "dog", "bird"].map(str::to_owned).into(),
+        measure: Measure::Classes,
         timeout: Span::from_millis(timeout_ms),
         meter: Arc::new(Meter::new(u64::MAX)),
     }

@@ -207,9 +207,7 @@ impl House {
     fn keep_inferred(&mut self, key: Key, inferred: Inferred) -> Observation {
         if let Some(cargo) = self.cargo.get_mut(&key) {
             cargo.outputs = inferred.outputs;
-            if let Observation::Scores(scores) = &inferred.observation {
-                cargo.scores = Some(scores.clone());
-            }
+            cargo.seen = Some(inferred.observation.clone());
         }
         inferred.observation
     }

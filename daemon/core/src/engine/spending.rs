@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use crate::{
     escalation::{
         budget::{Budget, Cost, Limits, Overrun, Reservation, Spent},
+        calibration::Certified,
+        gain,
         lottery::{self, Terms},
         money::Money,
         price::{Clock, Pricer, Prices},
@@ -227,6 +229,14 @@ impl Spending {
     pub(super) const fn profile(&self) -> &Profile {
         self.pricer.profile()
     }
+}
+
+/// What asking a provider of this accuracy would have gained in each of so many cases like those of the calibration; 0 for
+/// the certified ones.
+pub(super) fn gains(certified: &Certified, accuracy: f64, cases: usize) -> Vec<f64> {
+    let least = certified.lambdas.iter().copied().fold(f32::INFINITY, f32::min);
+    let gain = |s: f32| if s >= least { 0.0 } else { gain::gain(1.0, accuracy, certified.wrong.p_wrong(s)) };
+    certified.scores.spread(cases).into_iter().map(gain).collect()
 }
 
 fn learn(share: &mut f64, cost: f64, most: f64) {

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     certificate::{self, Case, Certificate, Promise, TooFew},
-    gain,
     platt::Platt,
     score::{ScoreRule, ScoreSection},
     shift::Reference,
+    sides,
+    words::{in_so_many, percent},
 };
 
 /// The only format so far.
@@ -50,7 +51,7 @@ pub struct Sample {
     /// Labelled inputs that were given.
     pub given: u64,
     /// Of them, those that chose the score; they are none of the `n`.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::saved::is_zero")]
     pub choosing: u64,
     /// SHA-256 of the file, or of the folder's names and digests.
     pub data_sha256: String,
@@ -150,15 +151,15 @@ impl Calibration {
     pub fn issue(question: &Question, cases: &[Case]) -> Result<Self, TooFew> {
         let Question { promise, round, classes, labels, .. } = question;
         let delta_round = certificate::delta_of_round(promise.delta, *round);
+        if question.score.has_sides() {
+            let (promise, per_class) = sides::issue(question, cases, delta_round)?;
+            return Ok(Self::of(question, cases, promise, per_class));
+        }
         let issued = |alpha, delta| Promise { alpha, delta };
         let pooled = certificate::certify(cases, issued(promise.alpha, delta_round))?;
-        let mut alphas = Vec::from(MENU);
-        alphas.push(promise.alpha);
-        alphas.sort_unstable_by(f64::total_cmp);
-        alphas.dedup();
-        let menu = alphas.iter().filter_map(|alpha| {
-            let Certificate { lambda, .. } = certificate::certify(cases, issued(*alpha, delta_round)).ok()?;
-            Some(MenuEntry { alpha: *alpha, lambda, local_share: share_at(cases, lambda) })
+        let menu = menu(promise.alpha).into_iter().filter_map(|alpha| {
+            let Certificate { lambda, .. } = certificate::certify(cases, issued(alpha, delta_round)).ok()?;
+            Some(MenuEntry { alpha, lambda, local_share: share_at(cases, lambda) })
         });
         let mut per_class = BTreeMap::new();
         for ClassPromise { class, alpha } in classes {
@@ -168,43 +169,56 @@ impl Calibration {
             let section = ClassSection { n: found.cases, k_max: found.allowed, alpha: *alpha, lambda: found.lambda };
             per_class.insert(labels.get(*class).cloned().unwrap_or_default(), section);
         }
+        let promise = PromiseSection {
+            form: "joint".to_owned(),
+            alpha: promise.alpha,
+            delta: promise.delta,
+            round: *round,
+            delta_round,
+            k_max: pooled.allowed,
+            wrong: pooled.wrong,
+            lambda: pooled.lambda,
+            local_share: pooled.local_share(),
+            menu: menu.collect(),
+        };
+        Ok(Self::of(question, cases, promise, per_class))
+    }
+
+    fn of(
+        question: &Question,
+        cases: &[Case],
+        promise: PromiseSection,
+        per_class: BTreeMap<String, ClassSection>,
+    ) -> Self {
         let mut calibration = Self {
             format: FORMAT.to_owned(),
             created: question.created.clone(),
             task: question.task.clone(),
             model_sha256: question.model_sha256.clone(),
             preprocess_sha256: question.preprocess_sha256.clone(),
-            labels: labels.clone(),
+            labels: question.labels.clone(),
             score: ScoreSection::from(&question.score),
             sample: Sample {
-                n: pooled.cases,
+                n: cases.len() as u64,
                 given: question.given,
                 choosing: question.choosing,
                 data_sha256: question.data_sha256.clone(),
                 label_source: question.label_source,
             },
-            promise: PromiseSection {
-                form: "joint".to_owned(),
-                alpha: promise.alpha,
-                delta: promise.delta,
-                round: *round,
-                delta_round,
-                k_max: pooled.allowed,
-                wrong: pooled.wrong,
-                lambda: pooled.lambda,
-                local_share: pooled.local_share(),
-                menu: menu.collect(),
-            },
+            promise,
             per_class,
             monitor: Monitor { scores: Reference::of(cases.iter().map(|case| case.s)), wrong: Platt::fit(cases) },
             sentence: String::new(),
         };
         calibration.sentence = calibration.in_words();
-        Ok(calibration)
+        calibration
     }
 
     /// What an engineer may rely on, and what not.
     pub fn in_words(&self) -> String {
+        if self.promise.form == sides::FORM {
+            return sides::in_words(self);
+        }
         let PromiseSection { alpha, delta, .. } = self.promise;
         let bad = match self.sample.label_source {
             LabelSource::Human => "a wrong answer from the local model",
@@ -236,8 +250,9 @@ impl Calibration {
             return Err(format!("its format is {:?}, and not {FORMAT:?}", self.format));
         }
         let PromiseSection { form, alpha, delta, delta_round, k_max, lambda, round, .. } = &self.promise;
-        if form != "joint" {
-            return Err(format!("a promise of the form {form:?} is not known"));
+        let score = self.score.rule().ok_or_else(|| format!("its score {:?} is not known", self.score.kind))?;
+        if form != if score.has_sides() { sides::FORM } else { "joint" } {
+            return Err(format!("a promise of the form {form:?} is not known for the score {:?}", self.score.kind));
         }
         let open = |x: f64| x > 0.0 && x < 1.0;
         if !open(*alpha) || !open(*delta) {
@@ -246,7 +261,11 @@ impl Calibration {
         if (certificate::delta_of_round(*delta, *round) - delta_round).abs() > 1e-9 {
             return Err(format!("delta_round is not that of round {round}"));
         }
-        let allowed = certificate::allowed_wrong(self.sample.n, Promise { alpha: *alpha, delta: *delta_round });
+        let allowed = if score.has_sides() {
+            Some(self.per_class.values().map(|side| side.k_max).sum())
+        } else {
+            certificate::allowed_wrong(self.sample.n, Promise { alpha: *alpha, delta: *delta_round })
+        };
         if allowed != Some(*k_max) || self.promise.wrong > *k_max {
             return Err(format!("{} cases do not allow what it promises", self.sample.n));
         }
@@ -256,14 +275,7 @@ impl Calibration {
         if !self.monitor.scores.is_sound() {
             return Err("its distribution of scores is none".to_owned());
         }
-        let score = self.score.rule().ok_or_else(|| format!("its score {:?} is not known", self.score.kind))?;
-        let mut lambdas = vec![*lambda; self.labels.len().max(1)];
-        for (label, section) in &self.per_class {
-            let class = self.labels.iter().position(|known| known == label);
-            let class = class.ok_or_else(|| format!("it promises something of {label:?}, which is no label of it"))?;
-            // A promise for one class comes on top of that for all: it may only make the threshold higher.
-            lambdas[class] = lambdas[class].max(section.lambda);
-        }
+        let lambdas = if score.has_sides() { sides::lambdas(self)? } else { self.pooled_lambdas()? };
         Ok(Certified {
             score,
             lambdas,
@@ -275,6 +287,19 @@ impl Calibration {
             label_source: self.sample.label_source,
             digest: digest.into(),
         })
+    }
+}
+
+impl Calibration {
+    fn pooled_lambdas(&self) -> Result<Vec<f32>, String> {
+        let mut lambdas = vec![self.promise.lambda; self.labels.len().max(1)];
+        for (label, section) in &self.per_class {
+            let class = self.labels.iter().position(|known| known == label);
+            let class = class.ok_or_else(|| format!("it promises something of {label:?}, which is no label of it"))?;
+            // A promise for one class comes on top of that for all: it may only make the threshold higher.
+            lambdas[class] = lambdas[class].max(section.lambda);
+        }
+        Ok(lambdas)
     }
 }
 
@@ -297,15 +322,6 @@ pub struct Certified {
 }
 
 impl Certified {
-    /// What asking a provider of this accuracy would have gained in each of so many cases; 0 for the certified ones.
-    pub fn gains(&self, accuracy: f64, cases: usize) -> Vec<f64> {
-        let least = self.lambdas.iter().copied().fold(f32::INFINITY, f32::min);
-        let gain = |s: f32| {
-            if s >= least { 0.0 } else { gain::gain(1.0, accuracy, self.wrong.p_wrong(s)) }
-        };
-        self.scores.spread(cases).into_iter().map(gain).collect()
-    }
-
     /// The next certificate of this model, on cases that the lottery has drawn and a provider has labelled.
     ///
     /// # Errors
@@ -313,12 +329,18 @@ impl Certified {
     pub fn again(&self, cases: &[Case]) -> Result<Self, TooFew> {
         let round = self.round.saturating_add(1);
         let delta = certificate::delta_of_round(self.promise.delta, round);
-        let found = certificate::certify(cases, Promise { alpha: self.promise.alpha, delta })?;
+        let lambdas = if self.score.has_sides() {
+            let sides = sides::certify(cases, &vec![self.promise.alpha; self.lambdas.len()], delta)?;
+            sides.iter().map(sides::Side::lambda).collect()
+        } else {
+            let found = certificate::certify(cases, Promise { alpha: self.promise.alpha, delta })?;
+            vec![found.lambda; self.lambdas.len()]
+        };
         let file = self.digest.split('+').next().unwrap_or_default();
         Ok(Self {
             score: self.score.clone(),
-            lambdas: vec![found.lambda; self.lambdas.len()],
-            cases: found.cases,
+            lambdas,
+            cases: cases.len() as u64,
             promise: self.promise,
             round,
             wrong: Platt::fit(cases),
@@ -361,30 +383,17 @@ impl State {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(n: &u64) -> bool {
-    *n == 0
+/// The promises that a menu lists beside its own.
+pub(super) fn menu(own: f64) -> Vec<f64> {
+    let mut alphas = Vec::from(MENU);
+    alphas.push(own);
+    alphas.sort_unstable_by(f64::total_cmp);
+    alphas.dedup();
+    alphas
 }
 
 fn share_at(cases: &[Case], lambda: f32) -> f64 {
     cases.iter().filter(|case| case.s >= lambda).count() as f64 / cases.len().max(1) as f64
-}
-
-/// 0.95 → `95 %`.
-fn percent(share: f64) -> String {
-    let text = format!("{:.3}", share * 100.0);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-/// 0.01 → 1 in 100; 0.015 → 15 in 1000.
-fn in_so_many(share: f64) -> (u64, u64) {
-    for many in [100_u64, 1_000, 10_000] {
-        let count = share * many as f64;
-        if (count - count.round()).abs() < 1e-9 && count >= 1.0 {
-            return (count.round() as u64, many);
-        }
-    }
-    ((share * 1e6).ceil() as u64, 1_000_000)
 }
 
 #[cfg(test)]

@@ -5,13 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use super::reason::Reason;
-use super::{
-    budget::Cost,
-    calibration::State,
-    duplicates::Known,
-    gain,
-    score::{Rated, ScoreRule},
+use super::{budget::Cost, calibration::State, duplicates::Known, judgement::gain_of, score::Rated};
+pub use super::{
+    judgement::{Judged, judge},
+    reason::Reason,
 };
 use crate::{
     inquiry::{Inquiry, Lane},
@@ -30,6 +27,10 @@ pub enum Observation {
     Opaque,
     /// NaN, infinite or empty output: `model/invalid-output` unless a provider helps.
     Malformed(String),
+    /// An anomaly score: the higher, the less normal.
+    Anomaly(f64),
+    /// A number in the unit of the model's value, and the model's own standard deviation of it, where it gives one.
+    Value { value: f64, sigma: Option<f64> },
 }
 
 /// How a model's doubtful answers are treated.
@@ -136,26 +137,6 @@ impl Circumstances {
     };
 }
 
-/// An answer before anybody is asked: how sure it is, and whether that is enough.
-#[derive(Clone, Copy, Debug)]
-pub struct Judged {
-    /// The local answer.
-    pub rated: Option<Rated>,
-    /// What it was compared with.
-    pub lambda: Option<f32>,
-    /// The certificate in force covers it.
-    pub certified: bool,
-    /// Why somebody should be asked.
-    pub doubt: Option<Reason>,
-}
-
-impl Judged {
-    /// The gain that asking somebody would bring who is right with probability `accuracy`; 0 for what is not asked about.
-    pub fn bid(&self, accuracy: f64) -> f64 {
-        if self.doubt.is_some() { gain_of(self.rated, accuracy) } else { 0.0 }
-    }
-}
-
 /// The numbers that led to a decision; part of every result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -216,31 +197,9 @@ pub fn decide(seen: &Observation, policy: &Policy, around: &Circumstances) -> De
     conclude(&judge(seen, policy, around.suspect), seen, policy, around)
 }
 
-/// How sure the local answer is. `suspect`: the certificate is suspended.
-pub fn judge(seen: &Observation, policy: &Policy, suspect: bool) -> Judged {
-    let rated = rate(seen, policy);
-    let certificate = policy.calibration.certified();
-    let lambda = rated
-        .and_then(|rated| certificate.map_or(policy.threshold, |certificate| Some(certificate.lambda(rated.class))));
-    let s = rated.map(|rated| rated.s);
-    let covered = certificate.is_some() && matches!((s, lambda), (Some(s), Some(lambda)) if s >= lambda);
-    let doubt = match seen {
-        Observation::Opaque => None,
-        Observation::Malformed(_) => Some(Reason::EscBadOutput),
-        Observation::Scores(_) => match (s, lambda) {
-            (Some(_), Some(_)) if covered && suspect => Some(Reason::EscSuspect),
-            // A NaN is not below anything, and is no certainty either.
-            (Some(s), Some(lambda)) if s < lambda || s.is_nan() => Some(Reason::EscBelowLambda),
-            (None, _) => Some(Reason::EscBadOutput),
-            _ => None,
-        },
-    };
-    Judged { rated, lambda, certified: covered && !suspect, doubt }
-}
-
 /// What follows from a judgement, as things are around it.
 pub fn conclude(judged: &Judged, seen: &Observation, policy: &Policy, around: &Circumstances) -> Decision {
-    let Judged { rated, certified, doubt, .. } = *judged;
+    let Judged { said, rated, certified, doubt, .. } = judged.clone();
     let evidence = evidence(judged, policy, around);
     let verdict = match doubt {
         // The lottery wants this frame, too; and without a usable answer of our own there is nothing to stay with.
@@ -255,12 +214,12 @@ pub fn conclude(judged: &Judged, seen: &Observation, policy: &Policy, around: &C
     };
     let verdict = match (seen, verdict) {
         (Observation::Malformed(why), Verdict::AnswerLocal(_)) => Verdict::Fail(why.clone()),
-        (Observation::Scores(scores), Verdict::AnswerLocal(_)) if scores.is_empty() => {
-            Verdict::Fail("the model gave no scores".to_owned())
+        // There is no answer that could go out.
+        (seen, Verdict::AnswerLocal(_)) if said.is_none() && *seen != Observation::Opaque => {
+            Verdict::Fail(unusable(seen).to_owned())
         }
         (_, verdict) => verdict,
     };
-    let said = rated.map(|rated| Said::Class(rated.class));
     let local = said.clone().zip(rated);
     let later = local.and_then(|local| later(local, doubt, certified, &verdict, policy, around));
     Decision { verdict, certified, evidence, said, rated, later }
@@ -365,24 +324,13 @@ fn later(
     })
 }
 
-/// Where there is no local answer that could be right, whatever the provider is right in is gained.
-fn gain_of(rated: Option<Rated>, accuracy: f64) -> f64 {
-    gain::gain(1.0, accuracy, rated.map_or(1.0, |rated| f64::from(rated.p_wrong)))
-}
-
-/// The local answer, with the probability of being wrong that was fitted to the calibration's cases, where there are any.
-fn rate(seen: &Observation, policy: &Policy) -> Option<Rated> {
-    let Observation::Scores(scores) = seen else { return None };
-    let mut rated = rule(policy).rate(scores)?;
-    if let Some(certified) = policy.calibration.certified() {
-        rated.p_wrong = certified.wrong.p_wrong(rated.s) as f32;
+const fn unusable(seen: &Observation) -> &'static str {
+    match seen {
+        Observation::Scores(_) => "the model gave no scores",
+        Observation::Anomaly(_) => "the model gave no anomaly score that is a finite number",
+        Observation::Value { .. } => "the model gave no finite value, or a sigma that is none",
+        Observation::Opaque | Observation::Malformed(_) => "the model gave no usable output",
     }
-    Some(rated)
-}
-
-fn rule(policy: &Policy) -> ScoreRule {
-    let plain = || ScoreRule::Softmax { temperature: policy.temperature };
-    policy.calibration.certified().map_or_else(plain, |certified| certified.score.clone())
 }
 
 /// Gain, price and cost are those of the first provider: it is the one that is asked.
@@ -405,27 +353,6 @@ fn evidence(judged: &Judged, policy: &Policy, around: &Circumstances) -> Evidenc
         audit: around.audit,
         promise,
     }
-}
-
-/// Softmax of `scores / temperature`: exp(z/T) / Σ exp(z/T) (Guo et al. 2017, "On Calibration of Modern Neural Networks").
-/// The maximum is subtracted first, so that nothing overflows.
-pub fn softmax(scores: &[f32], temperature: f32) -> Vec<f32> {
-    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = scores.iter().map(|z| ((z - top) / temperature).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    powers.into_iter().map(|p| p / sum).collect()
-}
-
-/// Index and probability of the most probable class; `None` without scores. The first wins a tie.
-pub fn top_probability(scores: &[f32], temperature: f32) -> Option<(usize, f32)> {
-    let probabilities = softmax(scores, temperature);
-    let mut best: Option<(usize, f32)> = None;
-    for (index, p) in probabilities.into_iter().enumerate() {
-        if best.is_none_or(|(_, q)| p > q) {
-            best = Some((index, p));
-        }
-    }
-    best
 }
 
 #[cfg(test)]

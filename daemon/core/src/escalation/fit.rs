@@ -6,10 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    decide::softmax,
-    score::{FEATURES, ScoreRule, features, sigmoid},
-};
+use super::score::{FEATURES, ScoreRule, features, sigmoid, softmax};
 
 /// One output of the local model, and what would have been right.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,7 @@
 //! When the local answer is not enough.
 
 pub mod alarms;
+pub mod anomaly;
 pub mod backlog;
 pub mod breaker;
 pub mod budget;
@@ -12,6 +13,7 @@ pub mod division;
 pub mod duplicates;
 pub mod fit;
 pub mod gain;
+pub mod judgement;
 pub mod latency;
 pub mod lottery;
 pub mod money;
@@ -20,8 +22,12 @@ pub mod plan;
 pub mod platt;
 pub mod price;
 pub mod profile;
+pub mod rating;
 pub mod reason;
+pub mod regression;
 pub mod retry;
 pub mod saved;
 pub mod score;
 pub mod shift;
+pub mod sides;
+mod words;

@@ -28,3 +28,8 @@ impl std::fmt::Display for ForeignVersion {
 }
 
 impl std::error::Error for ForeignVersion {}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+pub(super) const fn is_zero(n: &u64) -> bool {
+    *n == 0
+}

@@ -3,8 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::decide::softmax;
-
 /// How a score is computed from a classifier's logits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ScoreRule {
@@ -12,6 +10,10 @@ pub enum ScoreRule {
     Softmax { temperature: f32 },
     /// 1 - the probability of being wrong, by a logistic regression on [`features`].
     Logistic { temperature: f32, weights: [f64; FEATURES + 1], pnorm: f64 },
+    /// The distance from the operating threshold ([`super::anomaly`]).
+    Distance,
+    /// The model's own σ ([`super::regression`]).
+    Spread,
 }
 
 /// Numbers of [`features`].
@@ -32,10 +34,16 @@ impl ScoreRule {
     pub const fn temperature(&self) -> f32 {
         match self {
             Self::Softmax { temperature } | Self::Logistic { temperature, .. } => *temperature,
+            Self::Distance | Self::Spread => 1.0,
         }
     }
 
-    /// `None` without scores. The first class wins a tie.
+    /// There are two kinds of answers, and each has a promise of its own ([`super::sides`]).
+    pub const fn has_sides(&self) -> bool {
+        matches!(self, Self::Distance)
+    }
+
+    /// `None` without scores, and for rules that are none for classes. The first class wins a tie.
     pub fn rate(&self, logits: &[f32]) -> Option<Rated> {
         let probabilities = softmax(logits, self.temperature());
         let mut best: Option<(usize, f32)> = None;
@@ -53,6 +61,7 @@ impl ScoreRule {
                 let wrong = bias + slopes.iter().zip(phi).map(|(weight, x)| weight * x).sum::<f64>();
                 1.0 - sigmoid(wrong) as f32
             }
+            Self::Distance | Self::Spread => return None,
         };
         Some(Rated { class, confidence, s, p_wrong: 1.0 - s })
     }
@@ -92,7 +101,7 @@ pub fn sigmoid(x: f64) -> f64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreSection {
-    /// `softmax` or `logistic4`.
+    /// `softmax` or `logistic4` for classes, `distance` for anomalies, `spread` for numbers.
     pub kind: String,
     #[serde(rename = "T")]
     pub temperature: f32,
@@ -111,6 +120,8 @@ impl ScoreSection {
             return None;
         }
         match (self.kind.as_str(), self.b, self.pnorm) {
+            ("distance", None, None) => Some(ScoreRule::Distance),
+            ("spread", None, None) => Some(ScoreRule::Spread),
             ("softmax", None, None) => Some(ScoreRule::Softmax { temperature }),
             ("logistic4", Some(weights), Some(pnorm)) => {
                 let finite = weights.iter().all(|weight| weight.is_finite()) && pnorm.is_finite() && pnorm >= 1.0;
@@ -123,15 +134,37 @@ impl ScoreSection {
 
 impl From<&ScoreRule> for ScoreSection {
     fn from(rule: &ScoreRule) -> Self {
+        let plain = |kind: &str| Self { kind: kind.to_owned(), temperature: rule.temperature(), b: None, pnorm: None };
         match rule {
-            ScoreRule::Softmax { temperature } => {
-                Self { kind: "softmax".to_owned(), temperature: *temperature, b: None, pnorm: None }
-            }
+            ScoreRule::Softmax { .. } => plain("softmax"),
+            ScoreRule::Distance => plain("distance"),
+            ScoreRule::Spread => plain("spread"),
             ScoreRule::Logistic { temperature, weights, pnorm } => {
                 Self { kind: "logistic4".to_owned(), temperature: *temperature, b: Some(*weights), pnorm: Some(*pnorm) }
             }
         }
     }
+}
+
+/// Softmax of `scores / temperature`: exp(z/T) / Σ exp(z/T) (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+/// The maximum is subtracted first, so that nothing overflows.
+pub fn softmax(scores: &[f32], temperature: f32) -> Vec<f32> {
+    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = scores.iter().map(|z| ((z - top) / temperature).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.into_iter().map(|p| p / sum).collect()
+}
+
+/// Index and probability of the most probable class; `None` without scores. The first wins a tie.
+pub fn top_probability(scores: &[f32], temperature: f32) -> Option<(usize, f32)> {
+    let probabilities = softmax(scores, temperature);
+    let mut best: Option<(usize, f32)> = None;
+    for (index, p) in probabilities.into_iter().enumerate() {
+        if best.is_none_or(|(_, q)| p > q) {
+            best = Some((index, p));
+        }
+    }
+    best
 }
 
 #[cfg(test)]
@@ -204,5 +237,15 @@ mod tests {
         for wrong in [foreign("energy", 1.0), foreign("softmax", 0.0), foreign("softmax", f32::NAN)] {
             assert_eq!(wrong.rule(), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn softmax_survives_large_scores() {
+        let p = softmax(&[1000.0, 0.0], 1.0);
+        assert_eq!(p, vec![1.0, 0.0]);
+        let (index, p) = top_probability(&[0.0, 2.0, 1.0], 2.0).unwrap();
+        assert_eq!(index, 1);
+        // e^1 / (e^0 + e^1 + e^0.5)
+        assert!((p - 0.506_48).abs() < 1e-4);
     }
 }

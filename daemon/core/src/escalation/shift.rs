@@ -87,6 +87,11 @@ impl Reference {
         scores
     }
 
+    /// All scores were the same.
+    pub const fn is_one_value(&self) -> bool {
+        self.edges.is_empty()
+    }
+
     fn cases(&self) -> u64 {
         self.cases.iter().sum()
     }

@@ -6,12 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use picket_core::escalation::{
-    certificate::{Case, Promise},
-    decide::Observation,
-    division::{Division, divide},
-    fit::{Chosen, LabelledLogits, choose},
-    score::ScoreRule,
+use picket_core::{
+    escalation::{
+        certificate::{Case, Promise},
+        decide::Observation,
+        division::{Division, divide},
+        fit::{Chosen, LabelledLogits, choose},
+        rating,
+        score::ScoreRule,
+    },
+    said::Measure,
 };
 
 use crate::{
@@ -23,8 +27,8 @@ use crate::{
 /// Labelled cases, each with the model's output.
 pub struct Judged<'d> {
     data: &'d Labelled,
-    /// `None`: the output is unusable.
-    outputs: Vec<Option<Vec<f32>>>,
+    outputs: Vec<Observation>,
+    measure: Measure,
     /// What is independent of what, as numbers that are a lottery's.
     groups: Vec<u64>,
     plain: ScoreRule,
@@ -71,19 +75,17 @@ impl<'d> Judged<'d> {
             let inferred = result.map_err(|failure| {
                 anyhow::anyhow!("error[{}]: {}: {}", failure.code, labelled.place, failure.message)
             })?;
-            outputs.push(match inferred.observation {
-                Observation::Scores(scores) => Some(scores),
-                Observation::Opaque | Observation::Malformed(_) => None,
-            });
+            outputs.push(inferred.observation);
             progress.step();
         }
         progress.end();
-        let plain = ScoreRule::Softmax { temperature: served.bundle.temperature };
+        let measure = served.bundle.measure;
+        let plain = rating::rule(&measure, served.bundle.temperature);
         let groups = data.cases.iter().enumerate().map(|(at, case)| match &case.group {
             Some(group) => number(&format!("group {group}")),
             None => number(&format!("case {at}")),
         });
-        Ok(Self { groups: groups.collect(), data, outputs, plain })
+        Ok(Self { groups: groups.collect(), data, outputs, measure, plain })
     }
 
     /// The bundle's own score, and all cases for the certificate.
@@ -91,8 +93,11 @@ impl<'d> Judged<'d> {
         Sample { rule: self.plain.clone(), cases: self.scored(&self.plain), choosing: 0, choice }
     }
 
-    /// A third of the groups choose the score, where there are enough for this promise.
+    /// A third of the groups choose the score, where there is a choice and there are enough for this promise.
     pub fn divided(&self, promise: Promise) -> Sample {
+        if self.measure != Measure::Classes {
+            return self.plain(Choice::Kept);
+        }
         let all: BTreeSet<u64> = self.groups.iter().copied().collect();
         let division = divide(&all, promise);
         if let Division::Together { needed } = division {
@@ -102,8 +107,8 @@ impl<'d> Judged<'d> {
         let select: Vec<LabelledLogits> = choosing
             .iter()
             .filter_map(|at| {
-                let logits = self.outputs[*at].clone()?;
-                Some(LabelledLogits { logits, label: self.data.cases[*at].label, group: self.groups[*at] })
+                let Observation::Scores(logits) = self.outputs[*at].clone() else { return None };
+                Some(LabelledLogits { logits, label: self.data.cases[*at].label.class(), group: self.groups[*at] })
             })
             .collect();
         let chosen = choose(&select);
@@ -143,11 +148,11 @@ impl<'d> Judged<'d> {
     }
 
     fn case(&self, rule: &ScoreRule, at: usize) -> Case {
-        let label = self.data.cases[at].label;
-        match self.outputs[at].as_deref().and_then(|scores| rule.rate(scores)) {
-            Some(rated) => Case { s: rated.s, class: rated.class, wrong: rated.class != label },
+        let label = &self.data.cases[at].label;
+        match rating::rate(&self.outputs[at], &self.measure, rule) {
+            Some((said, rated)) => Case { s: rated.s, class: said.class(), wrong: !said.agrees(label, &self.measure) },
             // An unusable answer is the least sure of all, and wrong.
-            None => Case { s: f32::NAN, class: label, wrong: true },
+            None => Case { s: f32::NAN, class: label.class(), wrong: true },
         }
     }
 }

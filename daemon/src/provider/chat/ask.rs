@@ -67,7 +67,7 @@ impl Chat {
     /// The body of the request for a question.
     pub(super) fn request(&self, question: &Question) -> Result<Bytes, Fault> {
         if question.labels.is_empty() {
-            return Err(unsuited("there are no labels to choose from"));
+            return Err(unsuited("there are no labels to choose from: a language model is not asked for numbers"));
         }
         let mut text = format!("{}\n\nLabels: {}\n", self.prompt, json(&question.labels[..]));
         let mut image = None;

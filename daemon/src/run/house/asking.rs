@@ -177,8 +177,8 @@ impl Draft {
         if inputs.len() > limits::LEDGER_TENSORS {
             line.tensors.push(format!("and {} more", inputs.len() - limits::LEDGER_TENSORS));
         }
-        let labels = served.bundle.labels.clone();
-        Ok((Question { id, inputs, labels, timeout: Span::ZERO, meter }, line))
+        let (labels, measure) = (served.bundle.labels.clone(), served.bundle.measure);
+        Ok((Question { id, inputs, labels, measure, timeout: Span::ZERO, meter }, line))
     }
 }
 

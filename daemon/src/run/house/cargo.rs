@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use picket_core::{
+    escalation::decide::Observation,
     job::{Digest, JobId, ModelId},
     time::Moment,
 };
@@ -16,7 +17,8 @@ pub(super) struct Cargo {
     pub digest: Digest,
     pub model: Option<ModelId>,
     pub outputs: Vec<crate::tensor::Tensor>,
-    pub scores: Option<Vec<f32>>,
+    /// What the local model said.
+    pub seen: Option<Observation>,
     pub upstream: Option<Upstream>,
     /// How often its inference began, in this process and those before.
     pub attempts: u32,
@@ -28,8 +30,8 @@ pub(super) struct Cargo {
 
 impl Cargo {
     pub fn new(now: Moment, request: Arc<Request>, id: JobId, digest: Digest, model: Option<ModelId>) -> Self {
-        let (outputs, scores, upstream) = (Vec::new(), None, None);
+        let (outputs, seen, upstream) = (Vec::new(), None, None);
         let expires_at = request.expiry.map(|expiry| now + expiry);
-        Self { request, id, digest, model, outputs, scores, upstream, attempts: 0, was_dead: None, expires_at }
+        Self { request, id, digest, model, outputs, seen, upstream, attempts: 0, was_dead: None, expires_at }
     }
 }

@@ -37,7 +37,7 @@ impl House {
             model,
             served,
             outputs: &cargo.outputs,
-            scores: cargo.scores.as_deref(),
+            seen: cargo.seen.as_ref(),
             upstream: cargo.upstream.as_ref().or(reused.as_ref()),
             provider,
         };
