@@ -22,6 +22,11 @@ fn demo_answers_every_job_and_says_what_it_was_worth() {
     assert!(number("certified_wrong") <= 0.02 * number("jobs"), "{summary}");
     // What was doubtful while the link was cut, is corrected when it is back.
     assert!(number("amended") > 0.0 && number("accuracy_amended") > number("accuracy_final"), "{summary}");
+    assert!(number("waited") > 0.0, "while the link was cut, nobody could be asked: {summary}");
+    // Every call has its price, and nothing else is spent.
+    assert!(number("spent") > 0.0 && number("spent") < number("budget"), "{summary}");
+    assert!((number("spent") - number("calls") * 0.0001).abs() < 1e-9, "{summary}");
+    assert!(number("audited") > 0.0 && number("audited") < 0.05 * number("jobs"), "{summary}");
     assert!(number("p50_ms") > 0.0 && number("p99_ms") >= number("p50_ms") && number("rss_kib") > 0.0);
     assert!(said.contains("link CUT"), "{said}");
 }

@@ -5,9 +5,11 @@
 
 mod digits;
 mod link;
+mod promise;
 mod scene;
 mod score;
 mod screen;
+mod watch;
 
 use std::time::Duration;
 
@@ -19,10 +21,11 @@ use tokio::{
 
 use self::{
     digits::Digit,
-    link::Link,
+    promise::Promise,
     scene::Scene,
     score::{Phase, Score},
     screen::Screen,
+    watch::Watch,
 };
 use crate::transport::mqtt::asker::{Asker, Heard};
 
@@ -42,7 +45,7 @@ pub fn run(seconds: u64, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         println!("{}", serde_json::to_string(&summary)?);
     } else {
-        print!("{summary}");
+        print!("{summary}\n{}", Promise(&summary));
     }
     anyhow::ensure!(summary.lost == 0, "error[demo/lost]: {} of {} jobs got no result", summary.lost, summary.jobs);
     anyhow::ensure!(
@@ -83,9 +86,12 @@ async fn act(
 
     screen.say(&format!("now together: {RATE} jobs a second for {seconds} s; the upstream link is cut on the way"));
     let start = Instant::now();
-    let mut score = converse(seconds, digits, screen, &scene.link, &asker, &mut heard, &scene.job_topic()).await?;
-    second_opinions(&mut score, &scene.local_url, &mut heard).await;
-    screen.show(&score, start.elapsed(), scene.link.is_open());
+    let mut watch = Watch::over(&scene.local_url)?;
+    let mut score = converse(seconds, digits, screen, scene, &asker, &mut heard, &mut watch).await?;
+    second_opinions(&mut score, &mut watch, &mut heard).await;
+    screen.show(&score, start.elapsed(), scene.link.is_open(), watch.waiting);
+    score.most_waiting = watch.most_waiting;
+    score.budget = watch.last.map(|status| status.budget).unwrap_or_default();
     screen.done();
     Ok((score, alone))
 }
@@ -95,11 +101,12 @@ async fn converse(
     seconds: u64,
     digits: &[Digit],
     screen: &mut Screen,
-    link: &Link,
+    scene: &Scene,
     asker: &Asker,
     heard: &mut mpsc::Receiver<Heard>,
-    topic: &str,
+    watch: &mut Watch,
 ) -> anyhow::Result<Score> {
+    let (link, topic) = (&scene.link, scene.job_topic());
     let jobs = usize::try_from(seconds * RATE)?;
     let mut score = Score::new(jobs);
     let start = Instant::now();
@@ -114,11 +121,14 @@ async fn converse(
                 link.set_open(phase != Phase::Cut);
                 let digit = &digits[sent % digits.len()];
                 score.sent(sent, digit.label, phase);
-                asker.ask(topic, &Score::id(sent), digit.tensor.clone()).await?;
+                asker.ask(&topic, &Score::id(sent), digit.tensor.clone()).await?;
                 sent += 1;
             }
             Some(message) = heard.recv() => score.heard(&message),
-            _ = show.tick() => screen.show(&score, start.elapsed(), link.is_open()),
+            _ = show.tick() => {
+                watch.look().await;
+                screen.show(&score, start.elapsed(), link.is_open(), watch.waiting);
+            }
         }
     }
     let end = Instant::now() + PATIENCE;
@@ -132,7 +142,7 @@ async fn converse(
 }
 
 /// What could not be asked while the link was cut is asked now; the corrections come as amendments.
-async fn second_opinions(score: &mut Score, local_url: &str, heard: &mut mpsc::Receiver<Heard>) {
+async fn second_opinions(score: &mut Score, watch: &mut Watch, heard: &mut mpsc::Receiver<Heard>) {
     let end = Instant::now() + PATIENCE;
     let mut look = interval(SHOW_EVERY);
     let mut waiting = true;
@@ -145,7 +155,8 @@ async fn second_opinions(score: &mut Score, local_url: &str, heard: &mut mpsc::R
                 if !waiting {
                     return;
                 }
-                waiting = digits::open_inquiries(local_url).await.is_ok_and(|open| open > 0);
+                watch.look().await;
+                waiting = watch.waiting > 0;
             }
         }
     }

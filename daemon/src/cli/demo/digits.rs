@@ -76,17 +76,6 @@ pub async fn accuracy(digits: &[Digit], url: &str, model: &str, keep: bool) -> a
     Ok(right as f64 / digits.len() as f64)
 }
 
-/// Answered jobs about which that Picket has still to ask somebody.
-///
-/// # Errors
-/// It does not say.
-pub async fn open_inquiries(url: &str) -> anyhow::Result<u64> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build()?;
-    let status: serde_json::Value =
-        serde_json::from_slice(&client.get(format!("{url}/status")).send().await?.bytes().await?)?;
-    status["inquiries"].as_u64().context("no inquiries in the status")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use super::link::Link;
+use super::{link::Link, score::CALL_PRICE};
 use crate::{
     telemetry::peak_rss_kib,
     transport::mqtt::{asker::Heard, embedded},
@@ -186,12 +186,14 @@ bundle = "digits"
 deadline_ms = 1000
 [escalation]
 providers = ["upstream"]
+budget = {{ money_per_day = 50.0 }}
 [[provider]]
 name = "upstream"
 kind = "oip"
 url = "http://127.0.0.1:{upstream}"
 model = "digits-large"
 timeout_ms = 500
+cost = {{ call = {CALL_PRICE} }}
 "#
     )
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::transport::mqtt::asker::Heard;
+use crate::{telemetry::BudgetStatus, transport::mqtt::asker::Heard};
 
 /// Where the demo is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +41,13 @@ struct Job {
     right: bool,
     local: bool,
     certified: bool,
+    audit: bool,
     /// A later revision said something else; was that right?
     amended: Option<bool>,
 }
+
+/// What a call upstream costs in the demo.
+pub const CALL_PRICE: f64 = 0.0001;
 
 /// Accuracies of the two models on their own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,6 +61,9 @@ pub struct Score {
     redelivered: usize,
     errors: usize,
     pub accuracy_alone: Alone,
+    /// Questions that waited for the link at once, at most.
+    pub most_waiting: usize,
+    pub budget: BudgetStatus,
 }
 
 /// One line of the table: jobs of a phase.
@@ -70,7 +77,14 @@ pub struct Line {
 
 impl Score {
     pub fn new(jobs: usize) -> Self {
-        Self { jobs: HashMap::with_capacity(jobs), redelivered: 0, errors: 0, accuracy_alone: Alone::default() }
+        Self {
+            jobs: HashMap::with_capacity(jobs),
+            redelivered: 0,
+            errors: 0,
+            accuracy_alone: Alone::default(),
+            most_waiting: 0,
+            budget: BudgetStatus::default(),
+        }
     }
 
     pub fn id(job: usize) -> String {
@@ -88,6 +102,7 @@ impl Score {
             right: false,
             local: false,
             certified: false,
+            audit: false,
             amended: None,
         };
         self.jobs.insert(Self::id(job), job_state);
@@ -113,6 +128,7 @@ impl Score {
         job.right = right;
         job.local = document["source"] == "local";
         job.certified = document["certified"] == true;
+        job.audit = document["evidence"]["audit"] == true;
         self.errors += usize::from(document.get("error").is_some());
     }
 
@@ -162,6 +178,12 @@ impl Score {
             accuracy_local: round(self.accuracy_alone.local, 1e4),
             accuracy_upstream: round(self.accuracy_alone.upstream, 1e4),
             certified_share: share(self.count(|job| job.certified), all.answered),
+            certified: self.count(|job| job.certified),
+            audited: self.count(|job| job.audit),
+            waited: self.most_waiting,
+            calls: (self.budget.money_today / CALL_PRICE).round() as u64,
+            spent: round(self.budget.money_today, 1e6),
+            budget: self.budget.money_per_day.unwrap_or_default(),
             certified_wrong: self.count(|job| job.certified && !job.right),
             amended: self.count(|job| job.amended.is_some()),
             accuracy_final: share(all.right, all.answered),
@@ -188,7 +210,16 @@ pub struct Summary {
     pub local_share: f64,
     /// Share of the jobs whose local answer the certificate covers, and how many of these were wrong.
     pub certified_share: f64,
+    pub certified: usize,
     pub certified_wrong: usize,
+    /// Jobs that the lottery drew for a second opinion.
+    pub audited: usize,
+    /// Questions that waited at once, at most: while the link was cut nobody could be asked.
+    pub waited: usize,
+    /// Calls upstream, what they cost, and what a day may cost.
+    pub calls: u64,
+    pub spent: f64,
+    pub budget: f64,
     /// Answers that the upstream Picket corrected afterwards.
     pub amended: usize,
     pub accuracy_local: f64,
@@ -229,6 +260,12 @@ impl fmt::Display for Summary {
             "amended later        {:>8}   with these {:.1} % are right",
             self.amended,
             self.accuracy_amended * 100.0
+        )?;
+        writeln!(f, "waited for the link  {:>8}   questions at once, at most", self.waited)?;
+        writeln!(
+            f,
+            "spent                {:>8.4}   of {:.2} a day, for {} calls upstream",
+            self.spent, self.budget, self.calls
         )?;
         writeln!(f, "latency p50, p99     {:>8.2}   {:.2} ms", self.p50_ms, self.p99_ms)?;
         writeln!(f, "peak memory          {:>8}   KiB, the local Picket", self.rss_kib)?;

@@ -29,7 +29,7 @@ impl Screen {
         }
     }
 
-    pub fn show(&mut self, score: &Score, elapsed: Duration, link_open: bool) {
+    pub fn show(&mut self, score: &Score, elapsed: Duration, link_open: bool, waiting: usize) {
         let all = score.line(None);
         if !self.live {
             // One line a second is enough for a log.
@@ -37,7 +37,8 @@ impl Screen {
                 self.last_second = elapsed.as_secs();
                 let link = if link_open { "link up" } else { "link CUT" };
                 let [p50, _] = score.latency_ms([0.5, 0.99]);
-                self.say(&format!("{:>3} s  {link:<8}  {}  p50 {p50:.2} ms", elapsed.as_secs(), words(all)));
+                let words = words(all);
+                self.say(&format!("{:>3} s  {link:<8}  {words}  p50 {p50:.2} ms  {waiting} to ask", elapsed.as_secs()));
             }
             return;
         }
@@ -59,7 +60,7 @@ impl Screen {
         let [p50, p99] = score.latency_ms([0.5, 0.99]);
         let link = if link_open { "up" } else { "CUT" };
         table.push_str(&format!(
-            "\x1b[2K  {:>4.1} s   upstream link {link}   latency p50 {p50:.2} ms, p99 {p99:.2} ms\n",
+            "\x1b[2K  {:>4.1} s   upstream link {link}   {waiting} to ask when it is up   latency p50 {p50:.2} ms, p99 {p99:.2} ms\n",
             elapsed.as_secs_f64()
         ));
         self.drawn = 6;
