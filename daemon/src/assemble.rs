@@ -15,6 +15,8 @@ use crate::{
     bundle::Bundle,
     calendar::SystemCalendar,
     config::{Config, ConfigError, Demand, Escalation, ModelConfig, ProviderConfig, StoreConfig},
+    decisions,
+    export::Keeper,
     inference::{pool::Pool, served::Served},
     ledger::Ledger,
     pipeline::Redaction,
@@ -44,7 +46,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     // First of all: whoever else holds the store, has the sockets, too.
     let transport_names = config.transports.iter().map(|(name, _)| Arc::from(*name)).collect();
     let (store, attempts) = open_store(&config.store, Names { models: names, transports: transport_names }, clock)?;
-    let escalation = config.escalation;
+    let escalation = config.escalation.clone();
     for warning in escalation.iter().flat_map(|escalation| &escalation.warnings) {
         tracing::warn!(warning, "escalation");
     }
@@ -61,6 +63,14 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     }
     let infos: Arc<[ModelInfo]> = models.iter().map(info).collect();
     let ledger = open_ledger(&config.store, !asked.is_empty(), &inbox)?;
+
+    let audit_rate = escalation.as_ref().map_or(0.0, |escalation| escalation.audit_rate);
+    let decisions = open_decisions(&config, &models, audit_rate)?;
+    let keeper = config
+        .records
+        .keep
+        .map(|most| Keeper::start(config.store.path.clone(), most, audit_rate, Box::new(SystemCalendar::new())));
+    let keeper = keeper.transpose().context("no thread for labelled cases")?;
 
     let device = config.device.id;
     let context = TransportContext {
@@ -84,17 +94,23 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         .iter()
         .map(|provider| ProviderRules { timeout: provider.setup.timeout, accuracy: provider.accuracy })
         .collect();
+    let mut engine = Engine::new(rules, engine_providers);
+    if decisions.is_some() {
+        engine.log_decisions();
+    }
     Ok(Parts {
         device,
-        engine: Engine::new(rules, engine_providers),
+        engine,
         store,
         models,
         transports,
         providers: config.providers.into_iter().map(provider_slot).collect(),
         telemetry,
-        audit_rate: escalation.as_ref().map_or(0.0, |escalation| escalation.audit_rate),
+        audit_rate,
         default_privacy: escalation.map_or(Privacy::Ok, |escalation| escalation.privacy),
         ledger,
+        decisions,
+        keeper,
         inbox,
         events,
     })
@@ -172,6 +188,26 @@ fn open_ledger(config: &StoreConfig, needed: bool, inbox: &mpsc::Sender<Event>) 
     }
     let ledger = Ledger::start(config.path.clone(), Box::new(SystemCalendar::new()), inbox.clone());
     Ok(Some(ledger.context("no thread for the ledger")?))
+}
+
+fn open_decisions(config: &Config, models: &[ModelSlot], audit_rate: f64) -> anyhow::Result<Option<decisions::Log>> {
+    let Some(most) = config.records.decisions else { return Ok(None) };
+    let named = |slot: &ModelSlot| {
+        let served = slot.state.as_ref().ok().map(|(served, _)| &served.bundle);
+        decisions::ModelNames {
+            name: slot.name.to_string(),
+            version: slot.version.clone(),
+            sha256: served.map(|bundle| bundle.sha256.clone()).unwrap_or_default(),
+            labels: served.map(|bundle| bundle.labels.to_vec()).unwrap_or_default(),
+        }
+    };
+    let names = decisions::Names {
+        models: models.iter().map(named).collect(),
+        providers: config.providers.iter().map(|provider| provider.setup.name.to_string()).collect(),
+        audit_rate,
+    };
+    let log = decisions::Log::start(config.store.path.clone(), most, names, Box::new(SystemCalendar::new()));
+    Ok(Some(log.context("no thread for the log of decisions")?))
 }
 
 /// How inputs of this model are redacted before they leave; `None`: there are no steps, so those that must be do not.

@@ -11,8 +11,13 @@ use std::{future::Future, sync::Arc, time::Duration};
 use picket_core::{Input, engine::Engine, escalation::money::Money, job::Privacy, limits};
 use tokio::{sync::mpsc, time::Instant};
 
-use self::{heartbeat::Heartbeat, house::House};
+use self::{
+    heartbeat::Heartbeat,
+    house::{House, Writers},
+};
 use crate::{
+    decisions,
+    export::Keeper,
     failpoint,
     inference::{pool::Pool, served::Served},
     ledger::Ledger,
@@ -58,6 +63,10 @@ pub struct Parts {
     pub audit_rate: f64,
     /// Without one nothing leaves this device.
     pub ledger: Option<Ledger>,
+    /// `None`: decisions are not written down.
+    pub decisions: Option<decisions::Log>,
+    /// `None`: cases that a provider labels are not kept.
+    pub keeper: Option<Keeper>,
     pub inbox: mpsc::Sender<Event>,
     pub events: mpsc::Receiver<Event>,
 }
@@ -159,9 +168,15 @@ async fn close(mut house: House) {
         tracing::warn!("a transport did not close in time");
     }
     // At most one batch is under way. A disk that hangs must not hold the process.
-    let (desk, ledger) = house.into_writers();
+    let Writers { desk, ledger, decisions, keeper } = house.into_writers();
     let write_all = move || {
         desk.close();
+        if let Some(keeper) = keeper {
+            keeper.close();
+        }
+        if let Some(decisions) = decisions {
+            decisions.close();
+        }
         if let Some(ledger) = ledger {
             ledger.close();
         }

@@ -115,6 +115,8 @@ async fn start(setup: Setup) -> Running {
         audit_rate: 0.0,
         default_privacy: Privacy::Ok,
         ledger: Some(ledger),
+        decisions: None,
+        keeper: None,
         inbox,
         events,
     };

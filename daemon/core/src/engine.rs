@@ -137,6 +137,8 @@ pub struct Engine {
     inquiries: Inquiries,
     /// By model; `None` where nothing is certified.
     watches: Vec<Option<Watch>>,
+    /// Somebody writes decisions down.
+    logs: bool,
 }
 
 impl Engine {
@@ -157,6 +159,7 @@ impl Engine {
             suspects: VecDeque::new(),
             alone: None,
             inquiries: Inquiries::default(),
+            logs: false,
         }
     }
 

@@ -4,9 +4,11 @@ mod about;
 mod arriving;
 mod asking;
 mod cargo;
+mod deciding;
 mod digest;
 mod health;
 mod inquiring;
+mod keeping;
 mod lottery;
 mod messages;
 mod storing;
@@ -25,9 +27,11 @@ use picket_core::{
 };
 use tokio::sync::mpsc;
 
-use self::{asking::Egress, cargo::Cargo, inquiring::Inquiries, lottery::Lottery};
+use self::{asking::Egress, cargo::Cargo, deciding::Decisions, inquiring::Inquiries, lottery::Lottery};
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
+    decisions,
+    export::Keeper,
     failpoint,
     ledger::Ledger,
     ports::{Clock, Death, Event, Inferred, Losses, Message, Write},
@@ -56,6 +60,8 @@ pub(super) struct House {
     telemetry: Arc<Telemetry>,
     default_privacy: Privacy,
     egress: Egress,
+    decisions: Decisions,
+    keeper: Option<Keeper>,
     inquiries: Inquiries,
     lottery: Lottery,
     inbox: mpsc::Sender<Event>,
@@ -72,6 +78,14 @@ pub(super) struct House {
     store_failing: bool,
     /// When inference threads are looked after next, while any works.
     next_check: Option<Moment>,
+}
+
+/// What still has something to write when the loop is over.
+pub(super) struct Writers {
+    pub desk: Desk,
+    pub ledger: Option<Ledger>,
+    pub decisions: Option<decisions::Log>,
+    pub keeper: Option<Keeper>,
 }
 
 impl House {
@@ -100,6 +114,8 @@ impl House {
             telemetry: parts.telemetry,
             default_privacy: parts.default_privacy,
             egress: Egress::new(parts.ledger),
+            decisions: Decisions::new(parts.decisions),
+            keeper: parts.keeper,
             inquiries: Inquiries::default(),
             lottery: Lottery::new(recovered.salt, parts.audit_rate),
             inbox: parts.inbox,
@@ -136,8 +152,9 @@ impl House {
         self.broken.as_deref()
     }
 
-    pub fn into_writers(self) -> (Desk, Option<Ledger>) {
-        (self.desk, self.egress.ledger)
+    pub fn into_writers(self) -> Writers {
+        let (ledger, decisions) = (self.egress.ledger, self.decisions.log);
+        Writers { desk: self.desk, ledger, decisions, keeper: self.keeper }
     }
 
     pub fn stop_intake(&mut self) {
@@ -175,6 +192,7 @@ impl House {
                     }
                     opinion
                 });
+                self.log_fault(key, provider, result.as_ref().err());
                 self.hear_core(Input::ProviderAnswered { key, provider, timeout, took, result });
             }
             Event::Opinion { inquiry, provider, timeout, result } => {
@@ -235,6 +253,8 @@ impl House {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             self.observe(&action);
+            self.keep(&action);
+            let Some(action) = self.log(action) else { continue };
             self.perform(action);
         }
         self.actions = actions;
@@ -306,6 +326,8 @@ impl House {
                 self.cargo.remove(&key);
             }
             Action::Note(note) => self.note(&note),
+            // Was written down already.
+            Action::Decided(_) => {}
         }
     }
 

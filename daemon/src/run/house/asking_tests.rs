@@ -150,6 +150,8 @@ fn start(ledger: &Path, provider: Arc<dyn Provider>, redact: &[Redact]) -> Picke
         telemetry,
         audit_rate: 0.0,
         default_privacy: Privacy::Ok,
+        decisions: None,
+        keeper: None,
         ledger: Some(ledger),
         inbox,
         events,
