@@ -66,11 +66,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
 
     let audit_rate = escalation.as_ref().map_or(0.0, |escalation| escalation.audit_rate);
     let decisions = open_decisions(&config, &models, audit_rate)?;
-    let keeper = config
-        .records
-        .keep
-        .map(|most| Keeper::start(config.store.path.clone(), most, audit_rate, Box::new(SystemCalendar::new())));
-    let keeper = keeper.transpose().context("no thread for labelled cases")?;
+    let keeper = open_keeper(&config, audit_rate)?;
 
     let device = config.device.id;
     let context = TransportContext {
@@ -89,15 +85,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         rules_of(model, slot, amends, &asked, demand)
     });
     let rules = rules.collect();
-    let engine_providers = config
-        .providers
-        .iter()
-        .map(|provider| ProviderRules { timeout: provider.setup.timeout, accuracy: provider.accuracy })
-        .collect();
-    let mut engine = Engine::new(rules, engine_providers);
-    if decisions.is_some() {
-        engine.log_decisions();
-    }
+    let engine = engine(rules, &config.providers, decisions.is_some());
     Ok(Parts {
         device,
         engine,
@@ -114,6 +102,17 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         inbox,
         events,
     })
+}
+
+/// `logs`: its decisions are written down.
+fn engine(rules: Vec<ModelRules>, providers: &[ProviderConfig], logs: bool) -> Engine {
+    let rules_of =
+        |provider: &ProviderConfig| ProviderRules { timeout: provider.setup.timeout, accuracy: provider.accuracy };
+    let mut engine = Engine::new(rules, providers.iter().map(rules_of).collect());
+    if logs {
+        engine.log_decisions();
+    }
+    engine
 }
 
 fn provider_slot(ProviderConfig { setup, region, .. }: ProviderConfig) -> ProviderSlot {
@@ -208,6 +207,12 @@ fn open_decisions(config: &Config, models: &[ModelSlot], audit_rate: f64) -> any
     };
     let log = decisions::Log::start(config.store.path.clone(), most, names, Box::new(SystemCalendar::new()));
     Ok(Some(log.context("no thread for the log of decisions")?))
+}
+
+fn open_keeper(config: &Config, audit_rate: f64) -> anyhow::Result<Option<Keeper>> {
+    let Some(most) = config.records.keep else { return Ok(None) };
+    let keeper = Keeper::start(config.store.path.clone(), most, audit_rate, Box::new(SystemCalendar::new()));
+    Ok(Some(keeper.context("no thread for labelled cases")?))
 }
 
 /// How inputs of this model are redacted before they leave; `None`: there are no steps, so those that must be do not.
