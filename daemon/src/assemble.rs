@@ -20,7 +20,9 @@ use crate::{
     answer::hex,
     bundle::Bundle,
     calendar::{Calendar, SystemCalendar},
-    config::{Config, ConfigError, Demand, Escalation, ModelConfig, ProviderConfig, StoreConfig},
+    config::{AUDIT_RATE, Config, ConfigError, Demand, Escalation, ModelConfig, ProviderConfig, StoreConfig},
+    decisions,
+    export::Keeper,
     inference::{pool::Pool, served::Served},
     ledger::{Ledger, line::Booked, open::last_budget},
     pipeline::Redaction,
@@ -50,7 +52,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     // First of all: whoever else holds the store, has the sockets, too.
     let transport_names = config.transports.iter().map(|(name, _)| Arc::from(*name)).collect();
     let (store, attempts) = open_store(&config.store, Names { models: names, transports: transport_names }, clock)?;
-    let escalation = config.escalation;
+    let escalation = config.escalation.clone();
     for warning in escalation.iter().flat_map(|escalation| &escalation.warnings) {
         tracing::warn!(warning, "escalation");
     }
@@ -67,6 +69,10 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     }
     let infos: Arc<[ModelInfo]> = models.iter().map(info).collect();
     let ledger = open_ledger(&config.store, !asked.is_empty(), &inbox)?;
+
+    let audit_rate = escalation.as_ref().map_or(0.0, |escalation| escalation.audit_rate.unwrap_or(AUDIT_RATE));
+    let decisions = open_decisions(&config, &models, audit_rate)?;
+    let keeper = open_keeper(&config)?;
 
     let device = config.device.id;
     let context = TransportContext {
@@ -86,16 +92,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         rules_of(model, slot, amends, &asked, (demand, mode))
     });
     let rules = rules.collect();
-    let engine_providers = config
-        .providers
-        .iter()
-        .map(|provider| ProviderRules {
-            timeout: provider.setup.timeout,
-            price: provider.setup.cost,
-            accuracy: provider.accuracy,
-        })
-        .collect();
-    let engine = Engine::new(rules, engine_providers);
+    let engine = engine(rules, &config.providers, decisions.is_some());
     let calendar = Box::new(SystemCalendar::new());
     let funds = funds(&config.store, escalation.as_ref(), &engine, &*calendar);
     Ok(Parts {
@@ -110,9 +107,25 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         calendar,
         default_privacy: escalation.map_or(Privacy::Ok, |escalation| escalation.privacy),
         ledger,
+        decisions,
+        keeper,
         inbox,
         events,
     })
+}
+
+/// `logs`: its decisions are written down.
+fn engine(rules: Vec<ModelRules>, providers: &[ProviderConfig], logs: bool) -> Engine {
+    let rules_of = |provider: &ProviderConfig| ProviderRules {
+        timeout: provider.setup.timeout,
+        price: provider.setup.cost,
+        accuracy: provider.accuracy,
+    };
+    let mut engine = Engine::new(rules, providers.iter().map(rules_of).collect());
+    if logs {
+        engine.log_decisions();
+    }
+    engine
 }
 
 fn provider_slot(ProviderConfig { setup, region, .. }: ProviderConfig) -> ProviderSlot {
@@ -218,6 +231,32 @@ fn open_ledger(config: &StoreConfig, needed: bool, inbox: &mpsc::Sender<Event>) 
     }
     let ledger = Ledger::start(config.path.clone(), Box::new(SystemCalendar::new()), inbox.clone());
     Ok(Some(ledger.context("no thread for the ledger")?))
+}
+
+fn open_decisions(config: &Config, models: &[ModelSlot], audit_rate: f64) -> anyhow::Result<Option<decisions::Log>> {
+    let Some(most) = config.records.decisions else { return Ok(None) };
+    let named = |slot: &ModelSlot| {
+        let served = slot.state.as_ref().ok().map(|(served, _)| &served.bundle);
+        decisions::ModelNames {
+            name: slot.name.to_string(),
+            version: slot.version.clone(),
+            sha256: served.map(|bundle| bundle.sha256.clone()).unwrap_or_default(),
+            labels: served.map(|bundle| bundle.labels.to_vec()).unwrap_or_default(),
+        }
+    };
+    let names = decisions::Names {
+        models: models.iter().map(named).collect(),
+        providers: config.providers.iter().map(|provider| provider.setup.name.to_string()).collect(),
+        audit_rate,
+    };
+    let log = decisions::Log::start(config.store.path.clone(), most, names, Box::new(SystemCalendar::new()));
+    Ok(Some(log.context("no thread for the log of decisions")?))
+}
+
+fn open_keeper(config: &Config) -> anyhow::Result<Option<Keeper>> {
+    let Some(most) = config.records.keep else { return Ok(None) };
+    let keeper = Keeper::start(config.store.path.clone(), most, Box::new(SystemCalendar::new()));
+    Ok(Some(keeper.context("no thread for labelled cases")?))
 }
 
 /// How inputs of this model are redacted before they leave; `None`: there are no steps, so those that must be do not.

@@ -6,6 +6,8 @@ pub mod bundle;
 pub mod calendar;
 pub mod cli;
 pub mod config;
+pub mod decisions;
+pub mod export;
 mod failpoint;
 pub mod inference;
 pub mod labelled;

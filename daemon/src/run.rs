@@ -16,9 +16,14 @@ use picket_core::{
 };
 use tokio::{sync::mpsc, time::Instant};
 
-use self::{heartbeat::Heartbeat, house::House};
+use self::{
+    heartbeat::Heartbeat,
+    house::{House, Writers},
+};
 use crate::{
     calendar::Calendar,
+    decisions,
+    export::Keeper,
     failpoint,
     inference::{pool::Pool, served::Served},
     ledger::Ledger,
@@ -63,6 +68,10 @@ pub struct Parts {
     pub calendar: Box<dyn Calendar>,
     /// Without one nothing leaves this device.
     pub ledger: Option<Ledger>,
+    /// `None`: decisions are not written down.
+    pub decisions: Option<decisions::Log>,
+    /// `None`: cases that a provider labels are not kept.
+    pub keeper: Option<Keeper>,
     pub inbox: mpsc::Sender<Event>,
     pub events: mpsc::Receiver<Event>,
 }
@@ -164,9 +173,15 @@ async fn close(mut house: House) {
         tracing::warn!("a transport did not close in time");
     }
     // At most one batch is under way. A disk that hangs must not hold the process.
-    let (desk, ledger) = house.into_writers();
+    let Writers { desk, ledger, decisions, keeper } = house.into_writers();
     let write_all = move || {
         desk.close();
+        if let Some(keeper) = keeper {
+            keeper.close();
+        }
+        if let Some(decisions) = decisions {
+            decisions.close();
+        }
         if let Some(ledger) = ledger {
             ledger.close();
         }

@@ -120,6 +120,8 @@ async fn start(setup: Setup) -> Running {
         calendar: Box::new(SystemCalendar::new()),
         default_privacy: Privacy::Ok,
         ledger: Some(ledger),
+        decisions: None,
+        keeper: None,
         inbox,
         events,
     };

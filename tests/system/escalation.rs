@@ -8,14 +8,14 @@ use picket_tests::{
 
 use crate::support::{DIGITS, digits, start};
 
-fn upstream(port: u16) -> Daemon {
+pub fn upstream(port: u16) -> Daemon {
     Daemon::start(&format!(
         "[device]\nid = \"upstream\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
          [[model]]\nname = \"digits-large\"\nbundle = \"{{models}}/digits-large\"\n"
     ))
 }
 
-fn escalating_to(port: u16) -> String {
+pub fn escalating_to(port: u16) -> String {
     format!(
         "[escalation]\nproviders = [\"hq\"]\naudit_rate = 0.0\n[[provider]]\nname = \"hq\"\nkind = \"oip\"\n\
          url = \"http://127.0.0.1:{port}\"\nmodel = \"digits-large\"\n"

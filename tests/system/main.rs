@@ -11,6 +11,8 @@ mod config;
 mod demo;
 mod durable;
 mod escalation;
+mod explain;
+mod export;
 mod http;
 mod jobs;
 mod link;

@@ -159,6 +159,8 @@ pub struct Engine {
     watches: Vec<Option<Watch>>,
     spending: Spending,
     duplicates: Duplicates<Group, (ProviderId, Said)>,
+    /// Somebody writes decisions down.
+    logs: bool,
 }
 
 impl Engine {
@@ -188,6 +190,7 @@ impl Engine {
             inquiries: Inquiries::default(),
             spending: Spending::unlimited(),
             duplicates: Duplicates::new(limits::DUPLICATE_KEPT),
+            logs: false,
         }
     }
 

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use engine::{Allowance, Call, Charge, Funds, Learned};
 use escalation::alarms::Evidence as AlarmEvidence;
 use escalation::budget::Cost;
-use escalation::decide::{Evidence, Observation, Reason};
+use escalation::decide::{Circumstances, Decision, Evidence, Observation, Policy, Reason};
 use inquiry::{Dropped, Ending, Inquiry, InquiryId, StoredInquiry};
 use job::{AckTicket, Arrival, Digest, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, StoredJob, TransportId};
 use said::Said;
@@ -144,8 +144,23 @@ pub enum Action {
     Reset { transport: TransportId, epoch: Epoch },
     /// Nobody needs the request of this key any more.
     Forget { key: Key },
+    /// How something was decided, for the log of decisions; only where [`engine::Engine::log_decisions`] was called. Needs
+    /// no answer.
+    Decided(Box<Decided>),
     /// Something that an operator wants to know.
     Note(Note),
+}
+
+/// A decision with everything that it depends on: `decide(&seen, &policy, &around)` is `decision`, today and whenever the log
+/// is replayed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    pub key: Key,
+    pub model: ModelId,
+    pub seen: Observation,
+    pub policy: Policy,
+    pub around: Circumstances,
+    pub decision: Decision,
 }
 
 /// What the engine may expect of a connection.

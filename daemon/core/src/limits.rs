@@ -127,6 +127,20 @@ pub const PATIENCE_DOUBLINGS: u32 = 4;
 pub const JOB_ID_BYTES: usize = 128;
 /// Bytes of the input that a dead letter shows.
 pub const DEAD_LETTER_BYTES: usize = 256;
+/// Records that may wait for the log of decisions; one more is dropped, counted …
+pub const DECISION_QUEUE: usize = 4_096;
+/// … and so many are written together.
+pub const DECISION_GROUP: usize = 256;
+/// Bytes of one record of it; a larger one is dropped, counted.
+pub const DECISION_BYTES: usize = 1 << 20;
+/// A file of it of this size gets no more records.
+pub const DECISION_FILE_BYTES: u64 = 8 << 20;
+/// Least size of a log of decisions.
+pub const DECISIONS_MIN_BYTES: u64 = 1 << 20;
+/// Logs of other versions that are kept beside it.
+pub const DECISION_LOGS_ASIDE: usize = 9;
+/// Labelled cases that may wait to be kept; one more is dropped, counted.
+pub const KEEP_QUEUE: usize = 64;
 /// Default for the largest message in or out.
 pub const MAX_PACKET_BYTES: usize = 1 << 20;
 /// Largest HTTP body.

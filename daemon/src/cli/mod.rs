@@ -5,10 +5,13 @@ mod calibrate;
 mod check;
 mod dead;
 mod demo;
+mod explain;
+mod export;
 mod http;
 mod infer;
 mod ledger;
 mod plan;
+mod replay;
 mod run;
 mod status;
 
@@ -69,8 +72,14 @@ enum Command {
     Plan(plan::Plan),
     /// Jobs that were accepted and got an error instead of an answer.
     Dead(dead::Dead),
+    /// Why an answer is what it is, in words.
+    Explain(explain::Explain),
+    /// Cases that a provider has labelled, as data to train and measure the next local model with.
+    Export(export::Export),
     /// What left this device for a provider, and whether the record of it is whole.
     Ledger(ledger::Ledger),
+    /// Make every decision of a log again, and see whether it is the same; or with another policy.
+    Replay(replay::Replay),
     /// What a running daemon does now, over its HTTP face.
     Status {
         #[arg(long, default_value = "http://127.0.0.1:8470")]
@@ -98,7 +107,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Calibrate(calibrate) => calibrate::run(&calibrate, json),
         Command::Plan(plan) => plan::run(&plan, json),
         Command::Dead(dead) => dead::run(&dead, json),
+        Command::Explain(explain) => explain::run(&explain, json),
+        Command::Export(export) => export::run(&export, json),
         Command::Ledger(ledger) => ledger::run(&ledger, json),
+        Command::Replay(replay) => replay::run(&replay, json),
         Command::Status { url, token_file } => status::run(&url, token_file.as_deref(), json),
     };
     match result {

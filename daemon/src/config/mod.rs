@@ -5,6 +5,7 @@ mod document;
 mod escalation;
 mod model;
 mod provider;
+mod records;
 pub mod redact;
 pub mod section;
 mod store;
@@ -24,6 +25,7 @@ pub use self::{
     escalation::{AUDIT_RATE, Demand, Escalation},
     model::ModelConfig,
     provider::{ACCURACY, ProviderConfig},
+    records::Records,
     section::{ConfigError, Section, Source},
     store::{OnFull, StoreConfig},
 };
@@ -44,6 +46,8 @@ pub struct Config {
     pub escalation: Option<Escalation>,
     /// A [`picket_core::job::ProviderId`] is an index of this.
     pub providers: Vec<ProviderConfig>,
+    /// What is written down beside jobs and results.
+    pub records: Records,
 }
 
 /// The plug-ins that own sections of the configuration.
@@ -69,7 +73,7 @@ impl Config {
 
     fn check(source: &Arc<Source>, folder: &Path, kinds: Kinds<'_>) -> Result<Self, ConfigError> {
         let mut document = Document::parse(source)?;
-        let mut known = vec!["device", "store", "model", "escalation", "provider"];
+        let mut known = vec!["device", "store", "model", "escalation", "provider", "decisions", "export"];
         known.extend(kinds.transports.iter().map(|kind| kind.name()));
         document.allow(&known)?;
 
@@ -82,6 +86,7 @@ impl Config {
             Some(section) => Some(escalation::check(&section, &providers)?),
             None => None,
         };
+        let records = records::check(&mut document, store.durable)?;
         if models.is_empty() {
             return Err(document.error("config/missing", "there is no [[model]]; a Picket needs at least one"));
         }
@@ -90,7 +95,7 @@ impl Config {
             let message = format!("no jobs could come in; add one of these sections: {}", names.join(", "));
             return Err(document.error("config/missing", &message));
         }
-        Ok(Self { device, store, transports, models, escalation, providers })
+        Ok(Self { device, store, transports, models, escalation, providers, records })
     }
 }
 

@@ -16,7 +16,7 @@ use picket_core::{
 #[path = "egress_tests.rs"]
 mod egress;
 
-use super::{Config, ConfigError, Kinds, Source, document, paper};
+use super::{Config, ConfigError, Kinds, Records, Source, document, paper};
 use crate::{provider::PROVIDERS, transport::TRANSPORTS};
 
 /// A folder with a bundle `models/digits`, and the configuration's files in memory.
@@ -63,6 +63,31 @@ const MODEL: &str = "[store]\npath = \".\"\n[mqtt]\n[[model]]\nname = \"digits\"
 
 fn with_model(more: &str) -> String {
     format!("{MODEL}{more}")
+}
+
+#[test]
+fn what_is_written_down_beside_jobs_is_bounded_or_off() {
+    let records = |more: &str| checked(&with_model(more)).records;
+    assert_eq!(records(""), Records { decisions: Some(64 << 20), keep: None });
+    let both = "[decisions]\nmax = \"2MiB\"\n[export]\nkeep = \"1MiB\"\n";
+    assert_eq!(records(both), Records { decisions: Some(2 << 20), keep: Some(1 << 20) });
+    for off in ["off", "0"] {
+        let text = format!("[decisions]\nmax = \"{off}\"\n[export]\nkeep = \"{off}\"\n");
+        assert_eq!(records(&text), Records { decisions: None, keep: None });
+    }
+    // In memory only, unless it is asked for.
+    let memory = "[store]\ndurable = false\npath = \".\"\n[mqtt]\n[[model]]\nname = \"digits\"\nbundle = \"digits\"\n";
+    assert_eq!(checked(memory).records.decisions, None);
+    assert_eq!(checked(&format!("{memory}[decisions]\nmax = \"1MiB\"\n")).records.decisions, Some(1 << 20));
+    let few = mistake(&with_model("[decisions]\nmax = \"1KiB\"\n"));
+    assert!(
+        few.starts_with("error[config/invalid]: picket.toml:") && few.ends_with("at least 1 MiB, or \"off\""),
+        "{few}"
+    );
+    let unit = mistake(&with_model("[export]\nkeep = \"256MB\"\n"));
+    assert!(unit.contains("unknown unit `MB`"), "{unit}");
+    let key = mistake(&with_model("[decisions]\nmaxx = \"1MiB\"\n"));
+    assert!(key.contains("did you mean `max`?"), "{key}");
 }
 
 #[test]
@@ -141,7 +166,7 @@ fn unknown_keys_get_the_nearest_right_one() {
     assert_eq!(
         mistake("xyz = 1\n"),
         "error[config/unknown-key]: picket.toml:1:1: unknown key `xyz`; known here: device, store, model, escalation, \
-         provider, mqtt, http"
+         provider, decisions, export, mqtt, http"
     );
     assert_eq!(
         mistake(&with_model("dead_line = 3\n")),

@@ -4,10 +4,12 @@ mod about;
 mod arriving;
 mod asking;
 mod cargo;
+mod deciding;
 mod digest;
 mod funds;
 mod health;
 mod inquiring;
+mod keeping;
 mod lottery;
 mod messages;
 mod storing;
@@ -26,9 +28,11 @@ use picket_core::{
 };
 use tokio::sync::mpsc;
 
-use self::{asking::Egress, cargo::Cargo, funds::Funding, inquiring::Inquiries, lottery::Lottery};
+use self::{asking::Egress, cargo::Cargo, deciding::Decisions, funds::Funding, inquiring::Inquiries, lottery::Lottery};
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
+    decisions,
+    export::Keeper,
     failpoint,
     ledger::Ledger,
     ports::{Ask, Clock, Death, Event, Inferred, Losses, Message, Write},
@@ -58,6 +62,8 @@ pub(super) struct House {
     default_privacy: Privacy,
     egress: Egress,
     funding: Funding,
+    decisions: Decisions,
+    keeper: Option<Keeper>,
     inquiries: Inquiries,
     lottery: Lottery,
     inbox: mpsc::Sender<Event>,
@@ -74,6 +80,14 @@ pub(super) struct House {
     store_failing: bool,
     /// When inference threads are looked after next, while any works.
     next_check: Option<Moment>,
+}
+
+/// What still has something to write when the loop is over.
+pub(super) struct Writers {
+    pub desk: Desk,
+    pub ledger: Option<Ledger>,
+    pub decisions: Option<decisions::Log>,
+    pub keeper: Option<Keeper>,
 }
 
 impl House {
@@ -103,6 +117,8 @@ impl House {
             default_privacy: parts.default_privacy,
             egress: Egress::new(parts.ledger),
             funding: Funding::new(parts.calendar),
+            decisions: Decisions::new(parts.decisions),
+            keeper: parts.keeper,
             inquiries: Inquiries::default(),
             lottery: Lottery::new(recovered.salt),
             inbox: parts.inbox,
@@ -140,8 +156,9 @@ impl House {
         self.broken.as_deref()
     }
 
-    pub fn into_writers(self) -> (Desk, Option<Ledger>) {
-        (self.desk, self.egress.ledger)
+    pub fn into_writers(self) -> Writers {
+        let (ledger, decisions) = (self.egress.ledger, self.decisions.log);
+        Writers { desk: self.desk, ledger, decisions, keeper: self.keeper }
     }
 
     pub fn stop_intake(&mut self) {
@@ -180,6 +197,7 @@ impl House {
                     }
                     opinion
                 });
+                self.log_fault(key, provider, result.as_ref().err());
                 self.hear_core(Input::ProviderAnswered { key, provider, timeout, took, result });
             }
             Event::Opinion { inquiry, provider, timeout, charge, result } => {
@@ -242,6 +260,8 @@ impl House {
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             self.observe(&action);
+            self.keep(&action);
+            let Some(action) = self.log(action) else { continue };
             self.perform(action);
         }
         self.actions = actions;
@@ -315,6 +335,8 @@ impl House {
                 self.cargo.remove(&key);
             }
             Action::Note(note) => self.note(&note),
+            // Was written down already.
+            Action::Decided(_) => {}
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
     spending::{Call, Spending},
 };
 use crate::{
-    Action, Answer, Note, Opinion, Outcome, ProviderFault, Source, Timing,
+    Action, Answer, Decided, Note, Opinion, Outcome, ProviderFault, Source, Timing,
     escalation::{
         breaker::State,
         budget::Cost,
@@ -23,6 +23,11 @@ use crate::{
 };
 
 impl Engine {
+    /// From now on every decision is told with everything that it depends on ([`Action::Decided`]).
+    pub const fn log_decisions(&mut self) {
+        self.logs = true;
+    }
+
     pub(super) fn inferred(
         &mut self,
         now: Moment,
@@ -65,6 +70,10 @@ impl Engine {
         let Some(around) = self.around(now, key, asked) else { return };
         let policy = &self.models[model.0].rules().policy;
         let decision = decide::conclude(&judged, &seen, policy, &around);
+        if self.logs {
+            let (seen, policy, around, decision) = (seen.clone(), policy.clone(), around.clone(), decision.clone());
+            out.push(Action::Decided(Box::new(Decided { key, model, seen, policy, around, decision })));
+        }
         if let (Some(rated), 0) = (decision.rated, asked) {
             self.scored(model, rated.s, out);
         }

@@ -12,6 +12,8 @@ impl World<'_> {
     /// Is this how the job should end, after what happened to it?
     pub fn judge(&mut self, key: Key, outcome: &Outcome) {
         let (now, probing) = (self.now, self.probing);
+        let is_told = self.process().decided.contains(&key) || !matches!(outcome, Outcome::Answered(_));
+        assert!(is_told, "{key:?} is answered, and nobody can tell why");
         let known = &self.process().keys[&key];
         let (inferred, model) = (known.inferred, known.spec.model.unwrap());
         let seen = match outcome {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use picket_core::{
     Action, Input, Note, Opinion, Outcome, ProviderFault, Refusal,
     engine::Call as Spend,
-    escalation::decide::Observation,
+    escalation::decide::{self, Observation},
     job::{AckTicket, Epoch, Failure, JobId, Key, ModelId, ProviderId, RowId, TransportId},
     limits,
     time::{Moment, Span},
@@ -74,6 +74,16 @@ impl World<'_> {
             Action::Remember { model } => {
                 let learned = self.process().engine.learned(model).expect("something was learned");
                 self.store.learned.insert(model, learned);
+            }
+            Action::Decided(decided) => {
+                let again = decide::decide(&decided.seen, &decided.policy, &decided.around);
+                let told = &decided.decision;
+                // NaN is not equal to itself.
+                assert!(
+                    again == *told || format!("{again:?}") == format!("{told:?}"),
+                    "it cannot be replayed: {told:?}"
+                );
+                self.process().decided.insert(decided.key);
             }
             Action::Note(note) => self.noted(&note),
         }

@@ -129,12 +129,16 @@ pub struct Process {
     pub must_confirm: BTreeSet<RowId>,
     pub must_bury: Option<RowId>,
     pub must_call_stale: Option<RowId>,
+    /// Those whose decision was told for the log.
+    pub decided: BTreeSet<Key>,
 }
 
 impl Process {
     pub fn new(plan: &Plan) -> Self {
+        let mut engine = Engine::new(plan.models.clone(), plan.providers.clone());
+        engine.log_decisions();
         Self {
-            engine: Engine::new(plan.models.clone(), plan.providers.clone()),
+            engine,
             keys: BTreeMap::new(),
             forgotten: 0,
             lanes: BTreeMap::new(),
@@ -157,6 +161,7 @@ impl Process {
             must_confirm: BTreeSet::new(),
             must_bury: None,
             must_call_stale: None,
+            decided: BTreeSet::new(),
         }
     }
 

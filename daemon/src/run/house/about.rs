@@ -105,7 +105,8 @@ impl House {
                 *losses.entry(reason.to_owned()).or_default() += count;
             }
         }
-        for (reason, count) in self.egress.losses() {
+        let kept = self.keeper.iter().flat_map(|keeper| keeper.counts().losses());
+        for (reason, count) in self.egress.losses().chain(self.decisions.losses()).chain(kept) {
             *losses.entry(reason.to_owned()).or_default() += count;
         }
         losses

@@ -157,6 +157,8 @@ fn start(ledger: &Path, provider: Arc<dyn Provider>, redact: &[Redact]) -> Picke
         funds: Funds { audit_rate: Some(0.0), ..Funds::UNLIMITED },
         calendar: Box::new(SystemCalendar::new()),
         default_privacy: Privacy::Ok,
+        decisions: None,
+        keeper: None,
         ledger: Some(ledger),
         inbox,
         events,

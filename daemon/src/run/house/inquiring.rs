@@ -30,6 +30,18 @@ struct Asked {
     said: Option<(ProviderId, Upstream)>,
 }
 
+impl Inquiries {
+    /// What was said about it so far.
+    pub fn said(&self, inquiry: InquiryId) -> Option<(ProviderId, &Upstream)> {
+        let (provider, upstream) = self.0.get(&inquiry)?.said.as_ref()?;
+        Some((*provider, upstream))
+    }
+
+    pub fn request(&self, inquiry: InquiryId) -> Option<&Arc<Request>> {
+        self.0.get(&inquiry).map(|asked| &asked.request)
+    }
+}
+
 impl House {
     /// The job has come from the store: off it goes.
     pub(super) fn send_inquiry(&mut self, inquire: Inquire, request: Option<Arc<Request>>) {
