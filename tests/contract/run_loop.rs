@@ -21,7 +21,7 @@ use picket::{
 };
 use picket_core::{
     ProviderFault,
-    engine::{Engine, ModelRules, ProviderRules, WhenFull},
+    engine::{Engine, Funds, ModelRules, ProviderRules, WhenFull},
     escalation::{decide::Policy, money::Money},
     job::{JobId, ModelId, Privacy, ProviderId, TransportId},
     limits,
@@ -113,7 +113,7 @@ async fn start(setup: Setup) -> Running {
         providers: setup
             .provider
             .into_iter()
-            .map(|provider| ProviderSlot { name: "hq".into(), region: None, cost: Money::ZERO, provider })
+            .map(|provider| ProviderSlot { name: "hq".into(), region: None, provider })
             .collect(),
         telemetry: Arc::new(Telemetry::default()),
         funds: Funds { audit_rate: Some(0.0), ..Funds::UNLIMITED },

@@ -34,6 +34,7 @@ pub fn in_words(chosen: &Chosen) -> String {
     let name = match &chosen.rule {
         ScoreRule::Softmax { temperature } => format!("softmax at T {temperature:.2}"),
         ScoreRule::Logistic { temperature, pnorm, .. } => format!("logistic at T {temperature:.2}, p {pnorm}"),
+        rule => format!("{rule:?}"),
     };
     match chosen.logistic {
         Some(found) => format!(
