@@ -9,6 +9,7 @@ use picket_core::{
         budget::Limits,
         calibration::State,
         decide::{Mode, Policy},
+        gain::Values,
     },
     job::{Failure, ModelId, Privacy, ProviderId, TransportId},
     limits,
@@ -89,7 +90,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let mode = escalation.as_ref().map(|escalation| escalation.mode).unwrap_or_default();
     let rules = config.models.iter().zip(&models).map(|(model, slot)| {
         let amends = transports.iter().any(|transport| transport.transport.amendments(&slot.name).is_some());
-        rules_of(model, slot, amends, &asked, (demand, mode))
+        with_accuracies(rules_of(model, slot, amends, &asked, (demand, mode)), slot, &config.providers)
     });
     let rules = rules.collect();
     let engine = engine(rules, &config.providers, decisions.is_some());
@@ -119,7 +120,7 @@ fn engine(rules: Vec<ModelRules>, providers: &[ProviderConfig], logs: bool) -> E
     let rules_of = |provider: &ProviderConfig| ProviderRules {
         timeout: provider.setup.timeout,
         price: provider.setup.cost,
-        accuracy: provider.accuracy,
+        accuracy: provider.accuracy.other,
     };
     let mut engine = Engine::new(rules, providers.iter().map(rules_of).collect());
     if logs {
@@ -168,12 +169,38 @@ fn rules_of(
     let policy = match &slot.state {
         Ok((served, _)) => {
             let own = served.bundle.policy(asked.to_vec(), slot.redaction.is_some());
-            Policy { at_once: model.at_once, amends, mode, ..demanded(&slot.name, own, demand) }
+            Policy {
+                at_once: model.at_once,
+                amends,
+                mode,
+                values: values(model, &served.bundle.labels),
+                ..demanded(&slot.name, own, demand)
+            }
         }
         Err(_) => Policy::alone(1.0, None),
     };
     let ModelConfig { workers, queue, when_full, deadline, .. } = *model;
     ModelRules { workers, queue, when_full, deadline, policy }
+}
+
+/// What the owner knows of the providers, in the order of this model's labels.
+fn with_accuracies(mut rules: ModelRules, slot: &ModelSlot, providers: &[ProviderConfig]) -> ModelRules {
+    let Ok((served, _)) = &slot.state else { return rules };
+    let labels = &served.bundle.labels;
+    let policy = &mut rules.policy;
+    let known = |id: &ProviderId| providers.get(id.0).map(|provider| provider.accuracy.by_class(labels));
+    policy.accuracies = policy.providers.iter().map(|id| known(id).unwrap_or_default()).collect();
+    rules
+}
+
+/// What the owner says of labels that this model does not have would never be heard.
+fn values(model: &ModelConfig, labels: &[String]) -> Values {
+    for label in model.value.unknown(labels) {
+        tracing::warn!(model = %model.name, label, "config/unknown-label: `value` names a label that the model does not have");
+    }
+    let classes = model.value.by_class(labels);
+    let other = model.value.other;
+    Values { classes: classes.into_iter().map(|value| value.unwrap_or(other)).collect(), other }
 }
 
 /// A certificate that promises less than the owner wants is not in force.

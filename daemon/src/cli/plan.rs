@@ -140,7 +140,7 @@ fn assume(asked: &Plan) -> anyhow::Result<Assumed> {
         let escalation = config.escalation.as_ref().ok_or_else(missing)?;
         let first = escalation.providers.first().and_then(|id| config.providers.get(id.0)).ok_or_else(missing)?;
         (cost, accuracy, audit_rate) =
-            (Some(first.setup.cost), first.accuracy, escalation.audit_rate.unwrap_or(config::AUDIT_RATE));
+            (Some(first.setup.cost), first.accuracy.other, escalation.audit_rate.unwrap_or(config::AUDIT_RATE));
         name = Some(first.setup.name.to_string());
     }
     let cost = asked.cost_per_call.or(cost);

@@ -135,3 +135,24 @@ fn a_step_that_is_none_says_so() {
         assert!(line.starts_with(&format!("error[{code}]: picket.toml:7:")) && line.contains(part), "{line}");
     }
 }
+
+#[test]
+fn accuracy_and_value_are_numbers_or_tables_by_label() {
+    let text = escalation("").replace("region = \"eu\"", "accuracy = { scratch = 0.7, other = 0.9 }");
+    let near = &checked(&text).providers[0].accuracy;
+    let labels = ["ok".to_owned(), "scratch".to_owned()];
+    assert_eq!((near.other, near.by_class(&labels)), (0.9, vec![None, Some(0.7)]));
+    let config = checked(&with_model("value = { scratch = 10 }\n"));
+    let value = &config.models[0].value;
+    assert_eq!((value.other, value.by_class(&labels)), (1.0, vec![None, Some(10.0)]));
+    assert_eq!(value.unknown(&labels[..1]).collect::<Vec<_>>(), ["scratch"]);
+    assert_eq!(
+        mistake(&with_model("value = -1.0\n")),
+        "error[config/invalid]: picket.toml:7:1: `value` is a number from 0 to 1000000, or a table of such by label"
+    );
+    let accuracy = mistake(&escalation("").replace("region = \"eu\"", "accuracy = { scratch = 1.7 }"));
+    assert!(
+        accuracy.contains("`accuracy` is a share, above 0 and at most 1, or a table of such by label"),
+        "{accuracy}"
+    );
+}

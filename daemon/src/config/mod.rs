@@ -1,5 +1,6 @@
 //! From TOML text to a checked configuration; nothing is opened here but the files themselves.
 
+mod by_label;
 mod device;
 mod document;
 mod escalation;
@@ -21,6 +22,7 @@ use std::{path::Path, sync::Arc};
 
 use self::document::Document;
 pub use self::{
+    by_label::ByLabel,
     device::Device,
     escalation::{AUDIT_RATE, Demand, Escalation},
     model::ModelConfig,

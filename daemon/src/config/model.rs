@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
+    by_label::ByLabel,
     redact::{self, RawSteps, RedactStep},
     section::{ConfigError, Section},
     store::StoreConfig,
@@ -18,7 +19,7 @@ use super::{
 use crate::bundle;
 
 /// A model that is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
     /// The name that jobs use; not necessarily that of the bundle.
     pub name: Arc<str>,
@@ -35,6 +36,8 @@ pub struct ModelConfig {
     pub at_once: bool,
     /// What is taken out of its jobs' inputs before they leave redacted; `None`: what `[escalation]` says.
     pub redact: Option<Vec<RedactStep>>,
+    /// What a right answer is worth, by the label that the model gives: of a budget, the most valuable get the most.
+    pub value: ByLabel,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +71,9 @@ fn check(
     store: &StoreConfig,
     names: &mut Names,
 ) -> Result<ModelConfig, ConfigError> {
-    let raw: Raw = section.parse()?;
+    let value =
+        ByLabel::read(section, "value", 1.0, |value| (0.0..=1e6).contains(&value), "a number from 0 to 1000000")?;
+    let raw: Raw = section.without("value").parse()?;
     names.claim(section, &raw.name)?;
     let when_full = match &raw.when_full {
         Some(word) => {
@@ -98,6 +103,7 @@ fn check(
         deadline: Span::from_millis(deadline_ms),
         at_once,
         redact,
+        value,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    by_label::ByLabel,
     section::{ConfigError, Section, unknown_word},
     words::{Names, id_fault},
 };
@@ -13,8 +14,8 @@ pub struct ProviderConfig {
     pub setup: ProviderSetup,
     /// `None`: nobody says.
     pub region: Option<Arc<str>>,
-    /// Share of its answers that are right, as its owner believes.
-    pub accuracy: f64,
+    /// Share of its answers that are right where the local model gives a label, as its owner believes.
+    pub accuracy: ByLabel,
 }
 
 pub(super) fn check_all(
@@ -59,8 +60,7 @@ fn region(section: &Section<'_>) -> Result<Option<Arc<str>>, ConfigError> {
 /// A model that is worth asking is right nearly always; whoever has measured it says better.
 pub const ACCURACY: f64 = 0.95;
 
-fn accuracy(section: &Section<'_>) -> Result<f64, ConfigError> {
-    let Some(span) = section.key_span("accuracy") else { return Ok(ACCURACY) };
-    let given = section.number("accuracy").filter(|share| *share > 0.0 && *share <= 1.0);
-    given.ok_or_else(|| section.error(Some(span), "`accuracy` is a share, above 0 and at most 1"))
+fn accuracy(section: &Section<'_>) -> Result<ByLabel, ConfigError> {
+    let good = |share| share > 0.0 && share <= 1.0;
+    ByLabel::read(section, "accuracy", ACCURACY, good, "a share, above 0 and at most 1")
 }

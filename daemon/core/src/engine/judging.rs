@@ -67,7 +67,7 @@ impl Engine {
         if asked == 0 {
             self.saw(now, key, model, &judged);
         }
-        let Some(around) = self.around(now, key, asked) else { return };
+        let Some(around) = self.around(now, key, asked, judged.class()) else { return };
         let policy = &self.models[model.0].rules().policy;
         let decision = decide::conclude(&judged, &seen, policy, &around);
         if self.logs {
@@ -118,18 +118,20 @@ impl Engine {
         let policy = &self.models[model.0].rules().policy;
         let (Some(job), Some(first)) = (self.jobs.get(&key), policy.providers.first().copied()) else { return };
         let rules = &self.providers[first.0].rules;
-        let gain = if job.privacy.may_leave(policy.redacts) { judged.bid(rules.accuracy) } else { 0.0 };
+        let accuracy = policy.accuracy(0, judged.class()).unwrap_or(rules.accuracy);
+        let leaves = job.privacy.may_leave(policy.redacts);
+        let gain = if leaves { judged.bid(accuracy, &policy.values) } else { 0.0 };
         let usual = self.spending.usual(first, Spending::most(rules.price, job.bytes));
         self.spending.saw(now, gain, usual);
     }
 
     /// How things are around a job.
-    fn around(&self, now: Moment, key: Key, asked: usize) -> Option<Circumstances> {
+    fn around(&self, now: Moment, key: Key, asked: usize, class: Option<usize>) -> Option<Circumstances> {
         let job = self.jobs.get(&key)?;
         let model = job.model?;
         let policy = &self.models[model.0].rules().policy;
         let (left, prices) = (job.deadline_at.since(now), self.spending.prices(now));
-        let view = |id: &ProviderId| {
+        let view = |(place, id): (usize, &ProviderId)| {
             let provider = &self.providers[id.0];
             let ProviderRules { timeout, price, accuracy } = provider.rules;
             let cost = Spending::most(price, job.bytes);
@@ -137,7 +139,7 @@ impl Engine {
                 id: *id,
                 admits: provider.breaker.would_admit(now) && provider.calls < limits::PROVIDER_CALLS,
                 timeout,
-                accuracy,
+                accuracy: policy.accuracy(place, class).unwrap_or(accuracy),
                 cost,
                 affordable: self.spending.affords(cost),
                 threshold: prices.threshold(self.spending.usual(*id, cost)),
@@ -148,7 +150,7 @@ impl Engine {
         let known = job.group.as_ref().filter(|_| asked == 0 && !job.speaks);
         Some(Circumstances {
             privacy: job.privacy,
-            providers: policy.providers.iter().map(view).collect(),
+            providers: policy.providers.iter().enumerate().map(view).collect(),
             left,
             whole: job.whole,
             asked,

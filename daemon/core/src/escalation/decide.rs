@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{budget::Cost, calibration::State, duplicates::Known, judgement::gain_of, score::Rated};
+use super::{budget::Cost, calibration::State, duplicates::Known, gain::Values, judgement::gain_of, score::Rated};
 pub use super::{
     judgement::{Judged, judge},
     reason::Reason,
@@ -53,6 +53,10 @@ pub struct Policy {
     pub redacts: bool,
     /// What of a budget is kept first when not everything can be had.
     pub mode: Mode,
+    /// What a right answer is worth, by predicted class.
+    pub values: Values,
+    /// How often each of the providers is right, by predicted class; where nothing is said, its accuracy on the whole.
+    pub accuracies: Vec<Vec<Option<f64>>>,
 }
 
 /// Which comes first, the promise or the budget?
@@ -78,7 +82,14 @@ impl Policy {
             amends: false,
             redacts: false,
             mode: Mode::PromiseFirst,
+            values: Values::EQUAL,
+            accuracies: Vec::new(),
         }
+    }
+
+    /// What is known of the provider at this place of the list where the local model says `class`.
+    pub fn accuracy(&self, place: usize, class: Option<usize>) -> Option<f64> {
+        self.accuracies.get(place)?.get(class?).copied().flatten()
     }
 }
 
@@ -252,7 +263,7 @@ fn escalate(reason: Reason, rated: Option<Rated>, policy: &Policy, around: &Circ
     }
     let mut why_not = Reason::LocalUncertifiedLink;
     for provider in around.providers.iter().skip(around.asked).filter(|provider| provider.admits) {
-        let gain = gain_of(rated, provider.accuracy);
+        let gain = gain_of(rated, provider.accuracy, &policy.values);
         if provider.on_time < ON_TIME && reason != Reason::EscBadOutput {
             why_not = Reason::LocalUncertifiedDeadline;
         } else if !worth_it(gain, provider, policy, around) {
@@ -319,7 +330,7 @@ fn later(
         p_wrong: rated.p_wrong,
         certified,
         audit: around.audit,
-        gain: around.providers.first().map_or(0.0, |first| gain_of(Some(rated), first.accuracy)),
+        gain: around.providers.first().map_or(0.0, |first| gain_of(Some(rated), first.accuracy, &policy.values)),
         privacy: around.privacy,
     })
 }
@@ -347,7 +358,7 @@ fn evidence(judged: &Judged, policy: &Policy, around: &Circumstances) -> Evidenc
         s: Some(rated.s),
         lambda: judged.lambda,
         p_wrong: Some(rated.p_wrong),
-        gain: first.map(|first| gain_of(Some(rated), first.accuracy)),
+        gain: first.map(|first| gain_of(Some(rated), first.accuracy, &policy.values)),
         price: first.map(|first| first.threshold),
         cost: first.map(|first| first.cost),
         audit: around.audit,

@@ -8,6 +8,7 @@ use crate::escalation::{
     score::ScoreRule,
     shift::Reference,
 };
+use crate::said::Said;
 
 const HOUR: Span = Span::from_millis(3_600_000);
 
@@ -166,4 +167,68 @@ fn no_scores_are_no_answer() {
         let d = decide(&Observation::Scores(vec![]), &policy, &around(Privacy::Never, &[view(0, true)], HOUR, HOUR, 0));
         assert!(matches!(d.verdict, Verdict::Fail(_)) && !d.certified, "{d:?}");
     }
+}
+
+/// Two answers, equally doubtful; one of the labels is worth ten times as much.
+#[test]
+fn what_is_worth_more_may_cost_more() {
+    let dear = ProviderView { threshold: 2.0, ..view(0, true) };
+    let policy = Policy { values: Values { classes: vec![1.0, 10.0, 1.0], other: 1.0 }, ..policy(0.9) };
+    let scarce = Circumstances { rich: false, ..around(Privacy::Ok, &[dear], HOUR, HOUR, 0) };
+    let verdict = |scores: Vec<f32>| decide(&Observation::Scores(scores), &policy, &scarce).verdict;
+    assert_eq!(verdict(vec![0.1, 0.0, 0.0]), Verdict::AnswerLocal(Reason::LocalUncertifiedBudget));
+    assert!(matches!(verdict(vec![0.0, 0.1, 0.0]), Verdict::Escalate { reason: Reason::EscBelowLambda, .. }));
+}
+
+#[test]
+fn with_plenty_left_the_promise_has_no_price_and_the_budget_has() {
+    let dear = ProviderView { threshold: 2.0, ..view(0, true) };
+    let plenty = around(Privacy::Ok, &[dear], HOUR, HOUR, 0);
+    let verdict = |mode| decide(&doubtful(), &Policy { mode, ..policy(0.9) }, &plenty).verdict;
+    assert!(matches!(verdict(Mode::PromiseFirst), Verdict::Escalate { .. }));
+    assert_eq!(verdict(Mode::BudgetFirst), Verdict::AnswerLocal(Reason::LocalUncertifiedBudget));
+}
+
+#[test]
+fn nobody_is_asked_who_is_not_expected_to_do_better() {
+    let worse = ProviderView { accuracy: 0.2, ..view(0, true) };
+    let asked = |rich, mode| {
+        let around = Circumstances { rich, ..around(Privacy::Ok, &[worse], HOUR, HOUR, 0) };
+        decide(&doubtful(), &Policy { mode, ..policy(0.9) }, &around).verdict
+    };
+    assert_eq!(asked(false, Mode::PromiseFirst), Verdict::AnswerLocal(Reason::LocalNoGain));
+    assert_eq!(asked(true, Mode::BudgetFirst), Verdict::AnswerLocal(Reason::LocalNoGain));
+    assert!(matches!(asked(true, Mode::PromiseFirst), Verdict::Escalate { .. }), "the promise is served in full");
+}
+
+#[test]
+fn what_is_not_affordable_is_not_asked_and_the_next_provider_may_be() {
+    let broke = ProviderView { affordable: false, ..view(0, true) };
+    let one = around(Privacy::Ok, &[broke], HOUR, HOUR, 0);
+    let verdict = |around: &Circumstances| decide(&doubtful(), &policy(0.9), around).verdict;
+    assert_eq!(verdict(&one), Verdict::AnswerLocal(Reason::LocalUncertifiedBudget));
+    let two = around(Privacy::Ok, &[broke, view(1, true)], HOUR, HOUR, 0);
+    assert!(matches!(verdict(&two), Verdict::Escalate { provider: ProviderId(1), .. }));
+}
+
+#[test]
+fn who_is_likelier_late_than_not_is_not_waited_for() {
+    let slow = ProviderView { on_time: 0.49, ..view(0, true) };
+    let one = around(Privacy::Ok, &[slow], HOUR, HOUR, 0);
+    let verdict = |seen: &Observation| decide(seen, &policy(0.9), &one).verdict;
+    assert_eq!(verdict(&doubtful()), Verdict::AnswerLocal(Reason::LocalUncertifiedDeadline));
+    let unusable = Observation::Malformed("a NaN".to_owned());
+    assert!(matches!(verdict(&unusable), Verdict::Escalate { .. }), "there is nothing to stay with");
+}
+
+#[test]
+fn another_frame_of_a_part_is_asked_about_only_where_the_lottery_wants_it() {
+    let with = |known, audit| {
+        let around = Circumstances { known, audit, ..around(Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0) };
+        decide(&doubtful(), &policy(0.9), &around).verdict
+    };
+    let answered = Known::Answered((ProviderId(0), Said::Class(2)));
+    assert_eq!(with(Some(Known::Asked), false), Verdict::AnswerLocal(Reason::LocalDuplicate));
+    assert_eq!(with(Some(answered.clone()), false), Verdict::Reuse { provider: ProviderId(0), said: Said::Class(2) });
+    assert!(matches!(with(Some(answered), true), Verdict::Escalate { .. }));
 }

@@ -19,7 +19,7 @@ const PRIOR_CASES: f64 = 10.0;
 const PRIOR_ACCURACY: f64 = 0.9;
 
 /// V: what a right answer is worth, by predicted class.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Values {
     pub classes: Vec<f64>,
     /// Of classes that are not listed.
@@ -28,11 +28,14 @@ pub struct Values {
 
 impl Default for Values {
     fn default() -> Self {
-        Self { classes: Vec::new(), other: 1.0 }
+        Self::EQUAL
     }
 }
 
 impl Values {
+    /// Every right answer is worth the same.
+    pub const EQUAL: Self = Self { classes: Vec::new(), other: 1.0 };
+
     /// Finite and not negative; what is neither is worth nothing.
     pub fn of(&self, class: usize) -> f64 {
         let value = self.classes.get(class).copied().unwrap_or(self.other);

@@ -2,7 +2,8 @@
 
 use super::{
     decide::{Observation, Policy},
-    gain, rating,
+    gain::{self, Values},
+    rating,
     reason::Reason,
     score::{Rated, ScoreRule},
 };
@@ -25,8 +26,13 @@ pub struct Judged {
 
 impl Judged {
     /// The gain that asking somebody would bring who is right with probability `accuracy`; 0 for what is not asked about.
-    pub fn bid(&self, accuracy: f64) -> f64 {
-        if self.doubt.is_some() { gain_of(self.rated, accuracy) } else { 0.0 }
+    pub fn bid(&self, accuracy: f64, values: &Values) -> f64 {
+        if self.doubt.is_some() { gain_of(self.rated, accuracy, values) } else { 0.0 }
+    }
+
+    /// The class by which values and accuracies are kept.
+    pub fn class(&self) -> Option<usize> {
+        self.rated.map(|rated| rated.class)
     }
 }
 
@@ -53,8 +59,9 @@ pub fn judge(seen: &Observation, policy: &Policy, suspect: bool) -> Judged {
 }
 
 /// Where there is no local answer that could be right, whatever the provider is right in is gained.
-pub(super) fn gain_of(rated: Option<Rated>, accuracy: f64) -> f64 {
-    gain::gain(1.0, accuracy, rated.map_or(1.0, |rated| f64::from(rated.p_wrong)))
+pub(super) fn gain_of(rated: Option<Rated>, accuracy: f64, values: &Values) -> f64 {
+    let value = rated.map_or(values.other, |rated| values.of(rated.class));
+    gain::gain(value, accuracy, rated.map_or(1.0, |rated| f64::from(rated.p_wrong)))
 }
 
 /// The local answer, with the probability of being wrong that was fitted to the calibration's cases, where there are any.

@@ -9,6 +9,7 @@ use picket_core::{
         calibration::{Certified, LabelSource, State},
         certificate::Promise,
         decide::{Mode, Policy},
+        gain::Values,
         money::Money,
         platt::Platt,
         score::ScoreRule,
@@ -182,6 +183,8 @@ fn model(rng: &mut StdRng, providers: usize) -> ModelRules {
             at_once: rng.random_bool(0.2),
             amends: rng.random_bool(0.7),
             redacts: rng.random_bool(0.5),
+            values: Values { classes: vec![1.0, 5.0], other: 1.0 },
+            accuracies: vec![vec![Some(0.7), None]; providers],
             mode: if rng.random_bool(0.7) { Mode::PromiseFirst } else { Mode::BudgetFirst },
         },
     }
