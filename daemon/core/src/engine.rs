@@ -15,6 +15,7 @@ mod arriving;
 mod inquiring;
 mod judging;
 mod learning;
+mod rules;
 mod spending;
 mod storing;
 
@@ -23,21 +24,17 @@ use std::{
     sync::Arc,
 };
 
-use self::{inquiring::Inquiries, learning::Watch, spending::Spending};
+use self::{inquiring::Inquiries, learning::Watch, rules::Provider, spending::Spending};
 pub use self::{
     learning::Learned,
+    rules::{ModelRules, ProviderRules, WhenFull},
     spending::{Allowance, Call, Charge, Funds, Past},
 };
 use crate::{
     Action, Input, Note, OutboxRow, Outcome, Source, Timing,
     escalation::{
-        breaker::Breaker,
-        budget::{Budget, Cost},
-        decide::{Decision, Observation, Policy, Reason},
+        decide::{Decision, Observation, Reason},
         duplicates::Duplicates,
-        latency::Latencies,
-        money::Money,
-        profile::SavedProfile,
     },
     job::{AckTicket, Digest, Epoch, Failure, JobId, Key, ModelId, Privacy, ProviderId, RowId, TransportId},
     limits,
@@ -48,36 +45,6 @@ use crate::{
     tally::Tally,
     time::{Moment, Span},
 };
-
-/// What happens to a job that finds its model's queue full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// It is refused with `job/shed` (a more important one takes the place of the least important).
-    Shed,
-    /// It takes the place of the oldest waiting one: right for frames of a live source.
-    NewestWins,
-}
-
-/// What the engine must know of a model.
-#[derive(Clone, Debug)]
-pub struct ModelRules {
-    pub workers: usize,
-    pub queue: usize,
-    pub when_full: WhenFull,
-    /// For jobs that bring none.
-    pub deadline: Span,
-    pub policy: Policy,
-}
-
-/// What the engine must know of a provider.
-#[derive(Clone, Debug)]
-pub struct ProviderRules {
-    pub timeout: Span,
-    /// What a call costs at most.
-    pub price: Money,
-    /// Share of its answers that are right, as far as anybody knows.
-    pub accuracy: f64,
-}
 
 #[derive(Debug)]
 struct Job {
@@ -126,17 +93,6 @@ enum Stage {
     Repeating,
 }
 
-struct Provider {
-    rules: ProviderRules,
-    breaker: Breaker,
-    calls: usize,
-    /// Those of the calls that no job waits for.
-    inquiries: usize,
-    /// When a job asked last.
-    live_at: Option<Moment>,
-    latencies: Latencies,
-}
-
 /// The same part is another question to another model.
 type Group = (ModelId, Arc<str>);
 
@@ -170,17 +126,7 @@ impl Engine {
             timers: BTreeSet::new(),
             watches: models.iter().map(|rules| Watch::over(&rules.policy.calibration)).collect(),
             models: models.into_iter().map(ModelQueue::new).collect(),
-            providers: providers
-                .into_iter()
-                .map(|rules| Provider {
-                    rules,
-                    breaker: Breaker::default(),
-                    calls: 0,
-                    inquiries: 0,
-                    live_at: None,
-                    latencies: Latencies::default(),
-                })
-                .collect(),
+            providers: providers.into_iter().map(Provider::new).collect(),
             seen: Seen::default(),
             outbox: Outbox::default(),
             tally: Tally::default(),
@@ -205,35 +151,6 @@ impl Engine {
     /// Does this provider's breaker let requests pass now?
     pub fn provider_admits(&self, provider: ProviderId, now: Moment) -> bool {
         self.providers[provider.0].breaker.would_admit(now)
-    }
-
-    /// What escalation has cost and still may.
-    pub const fn budget(&self) -> &Budget {
-        self.spending.budget()
-    }
-
-    /// The traffic so far, for the next process.
-    pub fn traffic(&self) -> SavedProfile {
-        self.spending.profile().save()
-    }
-
-    /// Share of this model's jobs that are to be drawn for a second opinion.
-    pub fn audit_rate(&self, now: Moment, model: ModelId) -> f64 {
-        self.spending.audit_rate(now, self.is_suspect(model))
-    }
-
-    /// Gain and cost of the calibrations' cases, as if each had been a request: what prices begin with.
-    pub fn references(&self) -> Vec<(f64, Cost)> {
-        let first = |policy: &Policy| policy.providers.first().map(|id| &self.providers[id.0].rules);
-        let policies: Vec<&Policy> = self.models.iter().map(|queue| &queue.rules().policy).collect();
-        let priced = |policy: &Policy| Some((policy.calibration.certified().cloned()?, first(policy)?.clone()));
-        let known: Vec<_> = policies.into_iter().filter_map(priced).collect();
-        let each = limits::PRICE_SAMPLES / known.len().max(1);
-        let gains = known.iter().flat_map(|(certified, rules)| {
-            let cost = Spending::most(rules.price, 0);
-            spending::gains(certified, rules.accuracy, each).into_iter().map(move |gain| (gain, cost))
-        });
-        gains.collect()
     }
 
     /// Answered jobs about which a provider is still to be asked.

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use super::Engine;
 use crate::{
     escalation::{
         budget::{Budget, Cost, Limits, Overrun, Reservation, Spent},
         calibration::Certified,
+        decide::Policy,
         gain,
         lottery::{self, Terms},
         money::Money,
@@ -14,7 +16,8 @@ use crate::{
         profile::{Profile, SavedProfile},
     },
     inquiry::InquiryId,
-    job::{Key, ProviderId},
+    job::{Key, ModelId, ProviderId},
+    limits,
     time::{Moment, Span},
 };
 
@@ -228,6 +231,37 @@ impl Spending {
 
     pub(super) const fn profile(&self) -> &Profile {
         self.pricer.profile()
+    }
+}
+
+impl Engine {
+    /// What escalation has cost and still may.
+    pub const fn budget(&self) -> &Budget {
+        self.spending.budget()
+    }
+
+    /// The traffic so far, for the next process.
+    pub fn traffic(&self) -> SavedProfile {
+        self.spending.profile().save()
+    }
+
+    /// Share of this model's jobs that are to be drawn for a second opinion.
+    pub fn audit_rate(&self, now: Moment, model: ModelId) -> f64 {
+        self.spending.audit_rate(now, self.is_suspect(model))
+    }
+
+    /// Gain and cost of the calibrations' cases, as if each had been a request: what prices begin with.
+    pub fn references(&self) -> Vec<(f64, Cost)> {
+        let first = |policy: &Policy| policy.providers.first().map(|id| &self.providers[id.0].rules);
+        let policies: Vec<&Policy> = self.models.iter().map(|queue| &queue.rules().policy).collect();
+        let priced = |policy: &Policy| Some((policy.calibration.certified().cloned()?, first(policy)?.clone()));
+        let known: Vec<_> = policies.into_iter().filter_map(priced).collect();
+        let each = limits::PRICE_SAMPLES / known.len().max(1);
+        let gains = known.iter().flat_map(|(certified, rules)| {
+            let cost = Spending::most(rules.price, 0);
+            gains(certified, rules.accuracy, each).into_iter().map(move |gain| (gain, cost))
+        });
+        gains.collect()
     }
 }
 
