@@ -1,13 +1,14 @@
 //! What escalation may cost, and that no restart gives it back.
 
 use picket_tests::{
+    broker::Mosquitto,
     client::{Client, Job},
     daemon::Daemon,
     free_port, get, until_ready,
 };
 use serde_json::Value;
 
-use crate::support::{DIGITS, digits, start};
+use crate::support::{DIGITS, config, digits, start};
 
 const EVENT: &str = "picket/v1/press-4/event";
 
@@ -28,37 +29,83 @@ async fn ask(client: &mut Client, name: &str) -> Vec<(bool, String)> {
     reasons
 }
 
-/// Five calls are paid for. The lottery wants all of them; whoever is killed meanwhile has spent what he has spent.
-#[tokio::test]
-async fn a_budget_is_never_overspent_whatever_becomes_of_the_process() {
-    let (port, http) = (free_port(), free_port());
-    let _upstream = Daemon::start(&format!(
+fn upstream(port: u16) -> Daemon {
+    Daemon::start(&format!(
         "[device]\nid = \"upstream\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
          [[model]]\nname = \"digits-large\"\nbundle = \"{{models}}/digits-large\"\n"
-    ));
-    until_ready(port).await;
-    let config = format!(
+    ))
+}
+
+fn asking(port: u16, http: u16, budget: &str) -> String {
+    format!(
         "[http]\nlisten = \"127.0.0.1:{http}\"\n\
-         [escalation]\nproviders = [\"hq\"]\naudit_rate = 1.0\nbudget = {{ money_per_day = 0.05 }}\n\
+         [escalation]\nproviders = [\"hq\"]\naudit_rate = 0.0\nbudget = {{ {budget} }}\n\
          [[provider]]\nname = \"hq\"\nkind = \"oip\"\nurl = \"http://127.0.0.1:{port}\"\nmodel = \"digits-large\"\n\
          cost = {{ call = 0.01 }}\n"
-    );
-    let (broker, mut daemon, mut client) = start(&config, &[]).await;
-    let mut events = Client::connect(broker.port, &[EVENT]).await;
-    ask(&mut client, "first").await;
-    let gone = events.next_where(|heard| heard.json()["event"] == "budget-exhausted").await.json();
-    assert_eq!((&gone["code"], &gone["of"][0]), (&"escalation/budget".into(), &"money".into()), "{gone}");
+    )
+}
+
+async fn spent(port: u16) -> f64 {
+    status(port).await["budget"]["money_today"].as_f64().unwrap()
+}
+
+/// Enough for every doubtful one of so few: what matters is that each is paid once, and stays paid.
+#[tokio::test]
+async fn what_was_spent_stays_spent_whatever_becomes_of_the_process() {
+    let (port, http) = (free_port(), free_port());
+    let _upstream = upstream(port);
+    until_ready(port).await;
+    let (_broker, mut daemon, mut client) = start(&asking(port, http, "money_per_day = 5000.0"), &[]).await;
+    let first = ask(&mut client, "first").await;
+    let doubtful = first.iter().filter(|(doubtful, _)| *doubtful).count();
+    assert!(doubtful > 0, "none of them was doubtful");
+    let before = spent(http).await;
+    assert!((before - 0.01 * doubtful as f64).abs() < 1e-9, "{before} for {doubtful} calls");
 
     daemon.kill();
     daemon.run_again(&[]);
-    let again = ask(&mut client, "second").await;
-    assert!(again.iter().any(|(doubtful, _)| *doubtful), "none of them was doubtful");
-    for (doubtful, reason) in again {
+    until_ready(http).await;
+    assert!((spent(http).await - before).abs() < 1e-9, "a restart gave something back");
+    ask(&mut client, "second").await;
+    let asked = status(port).await["jobs"]["accepted"].as_u64().unwrap();
+    assert_eq!(asked, 2 * doubtful as u64);
+    assert!((spent(http).await - 0.01 * asked as f64).abs() < 1e-9, "{asked} calls");
+
+    // Who cannot read any more what was spent, spends nothing.
+    daemon.kill();
+    let ledger = daemon.folder.path().join("store/ledger.jsonl");
+    let text = std::fs::read_to_string(&ledger).unwrap().replacen("first-", "other-", 1);
+    std::fs::write(&ledger, text).unwrap();
+    daemon.run_again(&[]);
+    until_ready(http).await;
+    for (doubtful, reason) in ask(&mut client, "third").await {
         let expected = if doubtful { "LOCAL_UNCERTIFIED_BUDGET" } else { "LOCAL_CERTIFIED" };
         assert_eq!(reason, expected);
     }
-    let asked = &status(port).await["jobs"]["accepted"];
-    assert_eq!(asked, 5, "so many calls are paid for");
-    let budget = &status(http).await["budget"];
-    assert_eq!((&budget["money_left"], &budget["money_per_day"]), (&0.0.into(), &0.05.into()), "{budget}");
+    assert_eq!(status(port).await["jobs"]["accepted"], asked, "nothing was left to spend");
+    assert!(daemon.log().contains("escalation/budget"), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn a_budget_that_is_too_small_for_one_call_pays_for_none() {
+    let (port, http) = (free_port(), free_port());
+    let _upstream = upstream(port);
+    until_ready(port).await;
+    let (broker, _daemon, mut client) = start(&asking(port, http, "money_per_day = 0.009"), &[]).await;
+    for (doubtful, reason) in ask(&mut client, "poor").await {
+        let expected = if doubtful { "LOCAL_UNCERTIFIED_BUDGET" } else { "LOCAL_CERTIFIED" };
+        assert_eq!(reason, expected);
+    }
+    assert_eq!(status(port).await["jobs"]["accepted"], 0);
+    drop(broker);
+}
+
+#[tokio::test]
+async fn that_nothing_is_left_is_said() {
+    let (port, http) = (free_port(), free_port());
+    let broker = Mosquitto::start();
+    let mut events = Client::connect(broker.port, &[EVENT]).await;
+    let _daemon = Daemon::start(&config(broker.port, &asking(port, http, "calls_per_hour = 0")));
+    let gone = events.next_where(|heard| heard.json()["event"] == "budget-exhausted").await.json();
+    assert_eq!((&gone["code"], &gone["of"][0]), (&"escalation/budget".into(), &"calls".into()), "{gone}");
 }

@@ -29,7 +29,7 @@ fn a_mistake_is_named_with_its_place() {
         ("id = \"press-4\"", "id = \"Press 4\"", "error[config/invalid]", ":2:6: "),
         ("name = \"digits\"", "name = 7", "error[config/invalid]", ":6:8: "),
         ("[[model]]", "[[model", "error[config/syntax]", ":5:"),
-        ("[http]", "[escalation]\nmode = \"budget-first\"\n[http]", "error[config/not-yet]", ":4:"),
+        ("[http]", "[escalation]\nmode = \"cheap\"\n[http]", "error[config/invalid]", ":4:8: unknown mode `cheap`"),
         ("id = \"press-4\"", "id = \"press-4\"\nid = \"press-5\"", "error[config/syntax]", ":3:1: "),
         ("[http]", "[mqtt]\nurl = \"mqtt://127.0.0.1:0\"\n[http]", "error[config/invalid]", ":4:7: "),
         ("[http]", &mqtt("keep_alive_s = 0"), "error[config/invalid]", ":5:16: "),

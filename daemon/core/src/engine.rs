@@ -178,11 +178,7 @@ impl Engine {
             Input::Finished { key, rows, inquiry } => self.finished(now, key, &rows, inquiry, out),
             Input::Learned { model, learned } => self.remember(model, *learned),
             Input::Inquiries(stored) => self.inquiries_recovered(now, stored, out),
-            Input::Settled { call, provider, charge } => {
-                if let Some(overrun) = self.spending.settle(call, provider, charge) {
-                    out.push(Action::Note(Note::Overrun { provider, beyond: overrun.beyond }));
-                }
-            }
+            Input::Settled { call, provider, charge } => self.settled(call, provider, charge, out),
             Input::Funds(funds) => self.spending.fund(now, *funds),
             Input::Wall { unix_s } => self.spending.wall(now, unix_s),
             Input::Closed { inquiry, rows } => self.inquiry_closed(inquiry, &rows),

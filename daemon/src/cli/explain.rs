@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use picket_core::{
-    escalation::decide::{Observation, Reason, Verdict},
+    escalation::decide::{Observation, ProviderView, Reason, Verdict},
     job::Privacy,
     limits,
 };
@@ -223,11 +223,31 @@ fn obstacles(story: &Story) -> Vec<String> {
     if left <= whole * 0.5 {
         found.push(format!("{left:.0} ms of {whole:.0} ms were left"));
     }
-    let resting = around.providers.iter().filter(|view| !view.admits);
-    found.extend(
-        resting.map(|view| format!("{} was left alone after failures, or was busy", story.setting.provider(view.id))),
-    );
+    let gain = story.first().1.decision.evidence.gain;
+    found.extend(around.providers.iter().filter_map(|view| {
+        let provider = story.setting.provider(view.id);
+        unwilling(view, gain, around.rich).map(|why| format!("{provider} {why}"))
+    }));
     found
+}
+
+/// Why this provider was not asked.
+fn unwilling(view: &ProviderView, gain: Option<f64>, rich: bool) -> Option<String> {
+    if !view.admits {
+        return Some("was left alone after failures, or was busy".to_owned());
+    }
+    if view.on_time < 0.5 {
+        return Some(format!("answers in time in {} of the cases", percent(view.on_time)));
+    }
+    if !view.affordable {
+        return Some(format!("costs up to {} a call, and so much is not left of the budget", view.cost.money));
+    }
+    let gain = gain.filter(|gain| !rich && *gain < view.threshold)?;
+    Some(if view.threshold.is_finite() {
+        format!("must bring a gain of {:.3} for the budget to last, and this question brings {gain:.3}", view.threshold)
+    } else {
+        "cannot be paid: what is left of the budget is for the lottery".to_owned()
+    })
 }
 
 /// The reason that the answer gave, or what there was instead.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Engine;
 use crate::{
+    Action, Note,
     escalation::{
         budget::{Budget, Cost, Limits, Overrun, Reservation, Spent},
         calibration::Certified,
@@ -235,6 +236,12 @@ impl Spending {
 }
 
 impl Engine {
+    pub(super) fn settled(&mut self, call: Call, provider: ProviderId, charge: Charge, out: &mut Vec<Action>) {
+        if let Some(overrun) = self.spending.settle(call, provider, charge) {
+            out.push(Action::Note(Note::Overrun { provider, beyond: overrun.beyond }));
+        }
+    }
+
     /// What escalation has cost and still may.
     pub const fn budget(&self) -> &Budget {
         self.spending.budget()

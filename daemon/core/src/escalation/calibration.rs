@@ -385,8 +385,7 @@ impl State {
 
 /// The promises that a menu lists beside its own.
 pub(super) fn menu(own: f64) -> Vec<f64> {
-    let mut alphas = Vec::from(MENU);
-    alphas.push(own);
+    let mut alphas: Vec<f64> = MENU.into_iter().chain([own]).collect();
     alphas.sort_unstable_by(f64::total_cmp);
     alphas.dedup();
     alphas

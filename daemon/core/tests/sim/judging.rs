@@ -18,31 +18,7 @@ impl World<'_> {
         let (inferred, model) = (known.inferred, known.spec.model.unwrap());
         let seen = match outcome {
             Outcome::Answered(answer) => match answer.source {
-                Source::Local => {
-                    assert_eq!(known.said, Some(Said::Usable), "{key:?} has no local answer");
-                    let part = known.part().filter(|_| known.asked.is_empty());
-                    let covered = answer.certified.then_some(Seen::Certified);
-                    if answer.certified {
-                        assert!(known.asked.is_empty(), "I10: {key:?} is certified, and somebody was asked about it");
-                        assert_eq!(answer.reason, Reason::LocalCertified);
-                    }
-                    assert!(
-                        !known.withheld || answer.reason != Reason::LocalUncertifiedLink,
-                        "{key:?} was withheld, and its answer blames the link"
-                    );
-                    if answer.reason == Reason::LocalUncertifiedLink {
-                        self.assert_no_provider_admits(key);
-                    }
-                    if answer.reason == Reason::LocalDuplicate {
-                        let part = part.unwrap_or_else(|| panic!("{key:?} shows no part that others show"));
-                        assert!(self.process().parts.contains(&part), "{key:?} is alone");
-                        self.coverage.hit(Seen::SamePart);
-                    }
-                    if answer.reason == Reason::LocalUncertifiedBudget {
-                        self.is_out_of_money();
-                    }
-                    covered.or((answer.reason == Reason::LocalPolicyNoEgress).then_some(Seen::KeptLocal))
-                }
+                Source::Local => self.judge_local(key, answer),
                 Source::Provider(provider) if answer.reason == Reason::LocalDuplicate => {
                     let part = known.part().filter(|_| known.asked.is_empty());
                     let answer = part.zip(answer.reused.clone()).map(|(part, said)| (part, provider, said.class()));
@@ -92,6 +68,34 @@ impl World<'_> {
         if let Some(seen) = seen {
             self.coverage.hit(seen);
         }
+    }
+
+    /// Is the local answer the right one to stay with?
+    fn judge_local(&mut self, key: Key, answer: &Answer) -> Option<Seen> {
+        let known = &self.process().keys[&key];
+        assert_eq!(known.said, Some(Said::Usable), "{key:?} has no local answer");
+        let part = known.part().filter(|_| known.asked.is_empty());
+        let covered = answer.certified.then_some(Seen::Certified);
+        if answer.certified {
+            assert!(known.asked.is_empty(), "I10: {key:?} is certified, and somebody was asked about it");
+            assert_eq!(answer.reason, Reason::LocalCertified);
+        }
+        assert!(
+            !known.withheld || answer.reason != Reason::LocalUncertifiedLink,
+            "{key:?} was withheld, and its answer blames the link"
+        );
+        if answer.reason == Reason::LocalUncertifiedLink {
+            self.assert_no_provider_admits(key);
+        }
+        if answer.reason == Reason::LocalDuplicate {
+            let part = part.unwrap_or_else(|| panic!("{key:?} shows no part that others show"));
+            assert!(self.process().parts.contains(&part), "{key:?} is alone");
+            self.coverage.hit(Seen::SamePart);
+        }
+        if answer.reason == Reason::LocalUncertifiedBudget {
+            self.is_out_of_money();
+        }
+        covered.or((answer.reason == Reason::LocalPolicyNoEgress).then_some(Seen::KeptLocal))
     }
 
     fn judge_eviction(&mut self, key: Key, model: usize) {

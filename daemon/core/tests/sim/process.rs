@@ -7,7 +7,7 @@ use std::{
 };
 
 use picket_core::{
-    Input, Outcome, ProviderFault,
+    Input, Opinion, Outcome, ProviderFault,
     engine::{Engine, WhenFull},
     escalation::decide::Observation,
     job::{AckTicket, Failure, JobId, Key, ProviderId, RowId, TransportId},
@@ -239,23 +239,7 @@ impl Process {
                 });
             }
             Input::ProviderAnswered { key, provider, result, .. } => {
-                self.calls[provider.0] -= 1;
-                if let Err(ProviderFault::Limited(rest)) = result {
-                    coverage.hit(Seen::ProviderRests);
-                    self.rests_until[provider.0] = self.rests_until[provider.0].max(now + *rest);
-                }
-                let known = self.keys.get_mut(key).unwrap();
-                if let (Ok(opinion), Some(part)) = (result, known.part()) {
-                    self.told.insert((part, *provider, opinion.said.class()));
-                }
-                if known.asking.is_none_or(|(asked, _)| asked != *provider) {
-                    coverage.hit(Seen::LateProviderAnswer);
-                } else if result.is_ok() {
-                    known.helped = Some(*provider);
-                } else if *result == Err(ProviderFault::Withheld) {
-                    known.withheld = true;
-                    coverage.hit(Seen::Withheld);
-                }
+                self.hears_a_provider(now, *key, *provider, result, coverage);
             }
             Input::Opined { inquiry, provider, result, .. } => {
                 self.calls[provider.0] -= 1;
@@ -273,6 +257,33 @@ impl Process {
             Input::Arrived(arrival) => self.newcomer = arrival.priority,
             Input::Tick => {}
             _ => self.hears_of_the_way_out(input, coverage),
+        }
+    }
+
+    fn hears_a_provider(
+        &mut self,
+        now: Moment,
+        key: Key,
+        provider: ProviderId,
+        result: &Result<Opinion, ProviderFault>,
+        coverage: &mut Coverage,
+    ) {
+        self.calls[provider.0] -= 1;
+        if let Err(ProviderFault::Limited(rest)) = result {
+            coverage.hit(Seen::ProviderRests);
+            self.rests_until[provider.0] = self.rests_until[provider.0].max(now + *rest);
+        }
+        let known = self.keys.get_mut(&key).unwrap();
+        if let (Ok(opinion), Some(part)) = (result, known.part()) {
+            self.told.insert((part, provider, opinion.said.class()));
+        }
+        if known.asking.is_none_or(|(asked, _)| asked != provider) {
+            coverage.hit(Seen::LateProviderAnswer);
+        } else if result.is_ok() {
+            known.helped = Some(provider);
+        } else if *result == Err(ProviderFault::Withheld) {
+            known.withheld = true;
+            coverage.hit(Seen::Withheld);
         }
     }
 

@@ -23,22 +23,31 @@ impl fmt::Display for Promise<'_> {
         let Some(sentence) = sentence() else { return Ok(()) };
         let Summary { jobs, certified, certified_wrong, audited, .. } = *self.0;
         let percent = |part: usize| if jobs == 0 { 0.0 } else { 100.0 * part as f64 / jobs as f64 };
-        writeln!(
-            f,
-            "{sentence} To notice when they do not, some requests, picked by lottery, get a second opinion; on an alarm"
-        )?;
-        writeln!(
-            f,
-            "the answers are marked 'not certified' until {} new cases have been checked. Answers below the threshold for \
-             which money, link or time ran out are marked 'not certified', too.",
-            limits::RECERTIFY_CASES
-        )?;
-        writeln!(
-            f,
-            "In this run: {certified} of {jobs} answers were certified, {certified_wrong} of these wrong ({:.1} % of the \
-             requests); {audited} requests ({:.1} %) were picked by lottery.",
+        let text = format!(
+            "{sentence} To notice when they do not, some requests, picked by lottery, get a second opinion; on an alarm the \
+             answers are marked 'not certified' until {} new cases have been checked. Answers below the threshold for which \
+             money, link or time ran out are marked 'not certified', too. In this run {certified} of {jobs} answers were \
+             certified, {certified_wrong} of these wrong: {:.1} % of the requests. The lottery picked {audited}.",
+            limits::RECERTIFY_CASES,
             percent(certified_wrong),
-            percent(audited)
-        )
+        );
+        wrap(&text, f)
     }
+}
+
+/// Lines of so many characters at most.
+const WIDTH: usize = 110;
+
+fn wrap(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > WIDTH {
+            writeln!(f)?;
+            column = 0;
+        }
+        write!(f, "{}{word}", if column > 0 { " " } else { "" })?;
+        column += length + usize::from(column > 0);
+    }
+    writeln!(f)
 }
