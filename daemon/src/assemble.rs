@@ -69,6 +69,9 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         models.push(ModelSlot { redaction, ..slot(ModelId(index), model, loaded, &inbox, &attempts)? });
     }
     let infos: Arc<[ModelInfo]> = models.iter().map(info).collect();
+    // Before the ledger is opened: a damaged one is moved aside then, and would be none.
+    let calendar = Box::new(SystemCalendar::new());
+    let past = past(&config.store, escalation.as_ref(), &*calendar);
     let ledger = open_ledger(&config.store, !asked.is_empty(), &inbox)?;
 
     let audit_rate = escalation.as_ref().map_or(0.0, |escalation| escalation.audit_rate.unwrap_or(AUDIT_RATE));
@@ -94,8 +97,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     });
     let rules = rules.collect();
     let engine = engine(rules, &config.providers, decisions.is_some());
-    let calendar = Box::new(SystemCalendar::new());
-    let funds = funds(&config.store, escalation.as_ref(), &engine, &*calendar);
+    let funds = funds(escalation.as_ref(), past, &engine);
     Ok(Parts {
         device,
         engine,
@@ -133,12 +135,9 @@ fn provider_slot(ProviderConfig { setup, region, .. }: ProviderConfig) -> Provid
     ProviderSlot { name: setup.name, region, provider: setup.provider }
 }
 
-/// What escalation may cost, with what earlier processes have spent of it.
-fn funds(store: &StoreConfig, escalation: Option<&Escalation>, engine: &Engine, calendar: &dyn Calendar) -> Funds {
-    let Some(Escalation { budget, audit_rate, .. }) = escalation else {
-        return Funds { audit_rate: Some(0.0), ..Funds::UNLIMITED };
-    };
-    let past = match last_budget(&store.path) {
+/// What earlier processes have spent, as the ledger's last line says.
+fn past(store: &StoreConfig, escalation: Option<&Escalation>, calendar: &dyn Calendar) -> Past {
+    match last_budget(&store.path) {
         Ok(None) => Past::None,
         Ok(Some(Booked { spent, boot, up_us })) => {
             let now = calendar.stamp();
@@ -146,7 +145,7 @@ fn funds(store: &StoreConfig, escalation: Option<&Escalation>, engine: &Engine, 
             Past::Known { spent, away }
         }
         Err(why) => {
-            if *budget != Limits::NONE {
+            if escalation.is_some_and(|escalation| escalation.budget != Limits::NONE) {
                 tracing::error!(
                     why,
                     "escalation/budget: the ledger does not say what was spent, so nothing is left of this period"
@@ -154,6 +153,13 @@ fn funds(store: &StoreConfig, escalation: Option<&Escalation>, engine: &Engine, 
             }
             Past::Lost
         }
+    }
+}
+
+/// What escalation may cost.
+fn funds(escalation: Option<&Escalation>, past: Past, engine: &Engine) -> Funds {
+    let Some(Escalation { budget, audit_rate, .. }) = escalation else {
+        return Funds { audit_rate: Some(0.0), ..Funds::UNLIMITED };
     };
     Funds { limits: *budget, past, audit_rate: *audit_rate, references: engine.references(), ..Funds::UNLIMITED }
 }

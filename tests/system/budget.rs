@@ -8,7 +8,10 @@ use picket_tests::{
 };
 use serde_json::Value;
 
-use crate::support::{DIGITS, config, digits, start};
+use crate::{
+    explain::explained,
+    support::{DIGITS, config, digits, start},
+};
 
 const EVENT: &str = "picket/v1/press-4/event";
 
@@ -91,13 +94,17 @@ async fn a_budget_that_is_too_small_for_one_call_pays_for_none() {
     let (port, http) = (free_port(), free_port());
     let _upstream = upstream(port);
     until_ready(port).await;
-    let (broker, _daemon, mut client) = start(&asking(port, http, "money_per_day = 0.009"), &[]).await;
-    for (doubtful, reason) in ask(&mut client, "poor").await {
+    let (_broker, daemon, mut client) = start(&asking(port, http, "money_per_day = 0.009"), &[]).await;
+    let answers = ask(&mut client, "poor").await;
+    let first = answers.iter().position(|(doubtful, _)| *doubtful).expect("some of them are doubtful");
+    for (doubtful, reason) in answers {
         let expected = if doubtful { "LOCAL_UNCERTIFIED_BUDGET" } else { "LOCAL_CERTIFIED" };
         assert_eq!(reason, expected);
     }
     assert_eq!(status(port).await["jobs"]["accepted"], 0);
-    drop(broker);
+    let told = explained(&daemon, &format!("poor-{first}"));
+    let why = "hq costs up to 0.01 a call, and so much is not left of the budget";
+    assert!(told.contains("LOCAL_UNCERTIFIED_BUDGET") && told.contains(why), "{told}");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ fn store(daemon: &Daemon) -> String {
 }
 
 /// Records are written without anybody waiting for them: asks until it is there.
-fn explained(daemon: &Daemon, id: &str) -> String {
+pub fn explained(daemon: &Daemon, id: &str) -> String {
     let end = std::time::Instant::now() + picket_tests::client::PATIENCE;
     loop {
         let output = picket(&["explain", id, "--store", &store(daemon)]);

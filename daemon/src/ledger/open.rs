@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     files,
-    line::{Booked, Link, What, follow, split},
+    line::{Begins, Booked, Link, What, follow, split},
 };
 
 /// The budget as the last request left it; `None`: none ever left.
@@ -31,12 +31,13 @@ pub fn last_budget(folder: &Path) -> Result<Option<Booked>, String> {
     for path in newest_first {
         let text = files::read(&path).map_err(|error| error.to_string())?.unwrap_or_default();
         let lines: Vec<&[u8]> = split(&text).0.collect();
-        let booked = lines.into_iter().rev().find_map(|line| match follow(None, line).ok()?.0.what {
-            What::Leaves(leaving) => leaving.budget,
-            _ => None,
-        });
-        if booked.is_some() {
-            return Ok(booked);
+        for line in lines.into_iter().rev() {
+            match follow(None, line).map(|(line, _)| line.what) {
+                Ok(What::Leaves(leaving)) if leaving.budget.is_some() => return Ok(leaving.budget),
+                // What the one before it knew is lost, and nothing has left since.
+                Ok(What::Begins(Begins { after: Some(after), .. })) => return Err(after.why),
+                _ => {}
+            }
         }
     }
     Ok(None)

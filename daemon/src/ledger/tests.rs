@@ -1,5 +1,6 @@
 //! The chain under every small change, crashes at every byte, rotation, and writers at once.
 
+mod budget;
 mod disk;
 
 use std::{fs, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};

@@ -72,6 +72,9 @@ impl House {
             let name = self.transports[transport.0].name;
             let event = json!({ "event": if up { "link-up" } else { "link-down" }, "transport": name });
             self.announce(&Announcement::Event(event));
+            if up {
+                self.repeat_the_budget();
+            }
         }
     }
 

@@ -83,6 +83,11 @@ impl House {
         Booked { spent, boot: hex(&boot), up_us: up }
     }
 
+    /// Who was away has missed it.
+    pub(super) const fn repeat_the_budget(&mut self) {
+        self.funding.exhausted = false;
+    }
+
     /// Says once when nothing is left of a limit, and once when there is again.
     pub(super) fn watch_the_budget(&mut self) {
         let left = self.engine.budget().left();
