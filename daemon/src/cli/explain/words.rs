@@ -144,6 +144,11 @@ impl Facts {
             Reason::EscBelowLambda => {
                 "The score was below the threshold, so the local answer was not trusted and somebody was asked.".to_owned()
             }
+            Reason::EscEmptyOutput => {
+                "The local model found nothing, and too few labelled cases show that it may be believed there, so somebody \
+                 was asked."
+                    .to_owned()
+            }
             Reason::EscSuspect => {
                 "The score would have been enough, but an alarm has suspended the certificate, so somebody was asked."
                     .to_owned()
