@@ -34,6 +34,8 @@ pub fn in_words(chosen: &Chosen) -> String {
     let name = match &chosen.rule {
         ScoreRule::Softmax { temperature } => format!("softmax at T {temperature:.2}"),
         ScoreRule::Logistic { temperature, pnorm, .. } => format!("logistic at T {temperature:.2}, p {pnorm}"),
+        // These are no scores of classes, and there is no choice of them.
+        other @ (ScoreRule::Distance | ScoreRule::Spread | ScoreRule::Boxes) => format!("{other:?}"),
     };
     match chosen.logistic {
         Some(found) => format!(
