@@ -150,9 +150,7 @@ impl Facts {
                 "The score was below the threshold, so the local answer was not trusted and somebody was asked.".to_owned()
             }
             Reason::EscEmptyOutput => {
-                "The local model found nothing. It was not sure enough of that, or too few labelled cases without anything bear \
-                 it, so somebody was asked."
-                    .to_owned()
+                "The local model found nothing, and the labelled empty cases do not bear that, so somebody was asked.".to_owned()
             }
             Reason::EscSuspect => {
                 "The score would have been enough, but an alarm has suspended the certificate, so somebody was asked."
