@@ -1,15 +1,13 @@
 //! Results, errors and dead letters as documents. What is rendered here is stored and sent as it is (I2).
 
+pub mod boxes;
 mod local;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use picket_core::{
     Answer, Source,
-    escalation::{
-        decide::Observation,
-        score::{softmax, top_probability},
-    },
+    escalation::decide::Observation,
     inquiry::Inquiry,
     job::{Digest, Failure, JobId},
     limits,
@@ -18,7 +16,10 @@ use picket_core::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use self::local::{local_number, said};
+use self::{
+    boxes::BoxDocument,
+    local::{local_answer, said},
+};
 use crate::{
     bundle::Task,
     inference::served::Served,
@@ -65,7 +66,7 @@ struct ResultDocument<'a> {
     timing_ms: TimingDocument,
 }
 
-/// `{label, index, confidence, top}` for classes, `{label, index, score}` for anomalies, `{value, sigma, unit}` for numbers; `{}` for tasks that nothing judges.
+/// `{label, index, confidence, top}` for classes, `{label, index, score}` for anomalies, `{value, sigma, unit}` for numbers, `{boxes}` for detections; `{}` for tasks that nothing judges.
 #[derive(Default, Serialize)]
 struct AnswerDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +83,9 @@ struct AnswerDocument<'a> {
     /// Anomaly score.
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
+    /// Of an image; none is an answer, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boxes: Option<Vec<BoxDocument>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     confidence: Option<f32>,
     /// The answering provider's model and version.
@@ -226,32 +230,6 @@ fn answer_document<'a>(answer: &Answer, facts: &'a Facts<'_>) -> AnswerDocument<
     }
 }
 
-fn local_answer<'a>(facts: &'a Facts<'_>, top: usize) -> AnswerDocument<'a> {
-    let bundle = &facts.served.bundle;
-    let temperature = bundle.scale();
-    let best = match facts.seen {
-        Some(Observation::Scores(scores)) => top_probability(scores, temperature).zip(Some(scores)),
-        Some(seen) => return local_number(seen, bundle),
-        None => None,
-    };
-    let Some(((index, confidence), scores)) = best else { return AnswerDocument::default() };
-    let mut ranked: Vec<(f32, &String)> = softmax(scores, temperature).into_iter().zip(&*bundle.labels).collect();
-    let top = top.min(ranked.len());
-    if top > 0 && top < ranked.len() {
-        // Of a thousand classes only the first few are worth sorting.
-        ranked.select_nth_unstable_by(top - 1, |a, b| b.0.total_cmp(&a.0));
-    }
-    ranked.truncate(top);
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-    AnswerDocument {
-        label: bundle.labels.get(index).map(String::as_str),
-        index: Some(index),
-        confidence: Some(confidence),
-        top: ranked.into_iter().map(|(confidence, label)| Ranked { label, confidence }).collect(),
-        ..AnswerDocument::default()
-    }
-}
-
 /// The decision as parameters of an Open Inference Protocol response: flat, as the protocol wants them.
 fn parameters(answer: &Answer, facts: &Facts<'_>) -> Map<String, Value> {
     let mut parameters = Map::new();
@@ -264,6 +242,8 @@ fn parameters(answer: &Answer, facts: &Facts<'_>) -> Map<String, Value> {
         ("sigma", json!(given.sigma)),
         ("unit", json!(given.unit)),
         ("score", json!(given.score)),
+        // A parameter is a word or a number; a list is one in JSON.
+        ("boxes", json!(given.boxes.map(|boxes| json!(boxes).to_string()))),
         ("confidence", number(given.confidence)),
         ("source", json!(facts.provider.unwrap_or("local"))),
         ("certified", json!(answer.certified)),

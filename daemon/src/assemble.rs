@@ -10,6 +10,7 @@ use picket_core::{
         calibration::State,
         decide::{Mode, Policy},
         gain::Values,
+        rating,
     },
     job::{Failure, ModelId, Privacy, ProviderId, TransportId},
     limits,
@@ -179,7 +180,7 @@ fn rules_of(
                 at_once: model.at_once,
                 amends,
                 mode,
-                values: values(model, &served.bundle.labels),
+                values: values(model, &rating::kinds(&served.bundle.measure, &served.bundle.labels)),
                 ..demanded(&slot.name, own, demand)
             }
         }
@@ -192,9 +193,9 @@ fn rules_of(
 /// What the owner knows of the providers, in the order of this model's labels.
 fn with_accuracies(mut rules: ModelRules, slot: &ModelSlot, providers: &[ProviderConfig]) -> ModelRules {
     let Ok((served, _)) = &slot.state else { return rules };
-    let labels = &served.bundle.labels;
+    let labels = rating::kinds(&served.bundle.measure, &served.bundle.labels);
     let policy = &mut rules.policy;
-    let known = |id: &ProviderId| providers.get(id.0).map(|provider| provider.accuracy.by_class(labels));
+    let known = |id: &ProviderId| providers.get(id.0).map(|provider| provider.accuracy.by_class(&labels));
     policy.accuracies = policy.providers.iter().map(|id| known(id).unwrap_or_default()).collect();
     rules
 }

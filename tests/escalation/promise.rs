@@ -53,11 +53,21 @@ pub struct Population {
 impl Population {
     pub fn new(rows: &[&Row], chosen: &Chosen) -> Self {
         let groups = Groups::new(rows.iter().map(|row| (row.group, case(row, &chosen.rule))));
+        Self::of(groups, rows.len(), |_| true)
+    }
+
+    /// Of these cases only; their shares are shares among themselves, while draws are of all.
+    pub fn of(groups: Groups<Case>, rows: usize, is_of_it: impl Fn(&Case) -> bool) -> Self {
         let mut weighted = groups.weighted();
+        weighted.retain(|(case, _)| is_of_it(case));
+        let whole = weighted.iter().map(|(_, weight)| weight).sum::<f64>();
+        // A sum of many weights is not exact to the last digit.
+        let whole = if (whole - 1.0).abs() < 1e-9 { 1.0 } else { whole };
         weighted.sort_by(|a, b| b.0.s.total_cmp(&a.0.s));
         let mut sum = Effect::default();
         let mut curve: Vec<(f32, Effect)> = Vec::new();
         for (case, weight) in weighted {
+            let weight = weight / whole;
             sum.local += weight;
             sum.joint += if case.wrong { weight } else { 0.0 };
             match curve.last_mut() {
@@ -65,7 +75,7 @@ impl Population {
                 _ => curve.push((case.s, sum)),
             }
         }
-        Self { groups, curve, rows: rows.len() }
+        Self { groups, curve, rows }
     }
 
     pub fn at(&self, lambda: f32) -> Effect {
@@ -167,16 +177,22 @@ pub fn run(set: &DataSet, effort: Effort) -> Found {
     let mut rows = set.of(Split::Certify, 0);
     rows.extend(set.of(Split::Stream, 0));
     let population = Population::new(&rows, &chosen);
+    let cells = cells(&population, effort);
+    Found { chosen, population, cells }
+}
+
+/// All rules at all sizes that the population has rows for.
+pub fn cells(population: &Population, effort: Effort) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (place, rule) in RULES.iter().enumerate() {
         if rule.whole_groups && population.groups.len() == population.rows {
             continue;
         }
         for n in SIZES.into_iter().filter(|n| *n <= population.rows) {
-            cells.extend(recalibrate(&population, place, n, effort));
+            cells.extend(recalibrate(population, place, n, effort));
         }
     }
-    Found { chosen, population, cells }
+    cells
 }
 
 /// One rule at one size, at all promises on the same draws.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use picket_core::escalation::certificate::lower;
 
 use crate::{
-    Measured, budgets, drift,
+    Measured, budgets, drift, numbers,
     promise::{DELTA, Effort},
     queue, tables, whole,
 };
@@ -14,17 +14,20 @@ use crate::{
 const CHANCE: f64 = 1e-4;
 
 /// Hard promises that did not hold, one line each.
-pub fn broken(all: &[Measured]) -> Vec<String> {
+pub fn broken(all: &[Measured], numbers: &[numbers::Found]) -> Vec<String> {
     let mut broken = Vec::new();
-    for Measured { set, promise, budgets, whole: days, .. } in all {
-        let name = &set.head.name;
-        let certificates = promise.cells.iter().filter(|cell| cell.rule == 0);
+    let classes = all.iter().map(|one| (&one.set.head.name, &one.promise.cells));
+    for (name, cells) in classes.chain(numbers.iter().map(|one| (&one.head.name, &one.cells))) {
+        let certificates = cells.iter().filter(|cell| cell.rule == 0);
         for cell in certificates.filter(|cell| lower(cell.broken.hits, cell.broken.trials, CHANCE) > DELTA) {
             broken.push(format!(
                 "{name}: certificate of n {}, alpha {}: {} of {} draws break it",
                 cell.n, cell.alpha, cell.broken.hits, cell.broken.trials
             ));
         }
+    }
+    for Measured { set, budgets, whole: days, .. } in all {
+        let name = &set.head.name;
         if budgets.overspent > 0 {
             broken.push(format!("{name}: {} billionths beyond the budget", budgets.overspent));
         }
@@ -36,7 +39,7 @@ pub fn broken(all: &[Measured]) -> Vec<String> {
 }
 
 /// The whole text.
-pub fn text(date: &str, effort: Effort, all: &[Measured], skipped: &[&str]) -> String {
+pub fn text(date: &str, effort: Effort, all: &[Measured], numbers: &[numbers::Found], skipped: &[&str]) -> String {
     let mut text = String::new();
     let out = &mut text;
     let _ = write!(out, "{}", HEAD.replace("{date}", date).replace("{seeds}", &effort.seeds.to_string()));
@@ -48,7 +51,8 @@ pub fn text(date: &str, effort: Effort, all: &[Measured], skipped: &[&str]) -> S
     for name in skipped {
         let _ = writeln!(out, "- **{name}**: skipped, its data was not there.");
     }
-    out.push_str(&E1.replace("{draws}", &(effort.seeds * u64::from(effort.draws)).to_string()));
+    let draws = (effort.seeds * u64::from(effort.draws)).to_string();
+    out.push_str(&E1.replace("{draws}", &draws));
     all.iter().for_each(|one| tables::promise(out, &one.set, &one.promise));
     out.push_str(E3);
     all.iter().for_each(|one| tables::budgets(out, &one.set, &one.budgets));
@@ -58,6 +62,8 @@ pub fn text(date: &str, effort: Effort, all: &[Measured], skipped: &[&str]) -> S
     all.iter().for_each(|one| tables::queue(out, &one.set, one.queue.as_ref()));
     out.push_str(E8);
     all.iter().for_each(|one| tables::whole(out, &one.set, &one.whole));
+    out.push_str(&E9.replace("{draws}", &draws));
+    numbers.iter().for_each(|one| tables::numbers(out, one));
     out.push_str(PICTURES);
     for name in all.iter().map(|one| &one.set.head.name) {
         let _ = writeln!(
@@ -128,6 +134,15 @@ of each group of the certify split, at most 1,500, with the delta of its round; 
 cell: right answers of the whole, % / asked upstream, % / certified, % / certified *and wrong*, % (and the most of any seed). *Labels
 by upstream*: nobody knows the truth; what differs from upstream counts as wrong, in alarms and certificates; the wrong ones in the
 table are truly wrong ones. The stream's groups are never those of the certificate, so alarms on normal days are not all false.
+";
+
+const E9: &str = "
+## E9: numbers and anomaly scores
+
+As E1, {draws} recalibrations per cell, delta 5 %. A number is right within its tolerance; its score is the model's own sigma. Of
+anomaly scores, each side promises a share *of its own answers*, with half of delta; a draw is broken when the true risk of either
+side is above the promise, and the largest possible local share is that of both sides together. The population is all that was
+neither in training nor in the choice of the operating threshold.
 ";
 
 const PICTURES: &str = "

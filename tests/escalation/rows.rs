@@ -143,6 +143,7 @@ pub fn case(row: &Row, rule: &ScoreRule) -> Case {
 
 /// Rows by their groups, from which cases are drawn: a group first, then one of its rows. That is the population whose risk a
 /// certificate bounds.
+#[derive(Clone)]
 pub struct Groups<T> {
     groups: Vec<Vec<T>>,
 }

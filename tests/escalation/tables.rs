@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use picket_core::escalation::{fit::Chosen, score::ScoreRule};
+use picket_core::escalation::{anomaly, fit::Chosen, score::ScoreRule};
 
 use crate::{
-    budgets, drift,
+    budgets, drift, numbers,
     promise::{self, ALPHAS, RULES, SIZES},
     queue,
     rows::{DataSet, Groups, Row, Split},
@@ -34,7 +34,8 @@ pub fn in_words(chosen: &Chosen) -> String {
     let name = match &chosen.rule {
         ScoreRule::Softmax { temperature } => format!("softmax at T {temperature:.2}"),
         ScoreRule::Logistic { temperature, pnorm, .. } => format!("logistic at T {temperature:.2}, p {pnorm}"),
-        rule => format!("{rule:?}"),
+        // These are no scores of classes, and there is no choice of them.
+        other @ (ScoreRule::Distance | ScoreRule::Spread | ScoreRule::Boxes) => format!("{other:?}"),
     };
     match chosen.logistic {
         Some(found) => format!(
@@ -57,21 +58,52 @@ pub fn promise(out: &mut String, set: &DataSet, found: &promise::Found) {
         population.groups.len(),
         100.0 * population.base()
     );
+    let names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
+    cells(out, &names, &found.cells);
+    unpromised(out, set);
+}
+
+/// Rules against promises: draws that break them, and the local share.
+fn cells(out: &mut String, rules: &[&str], cells: &[promise::Cell]) {
     let header: Vec<String> = ALPHAS.iter().map(|alpha| format!("α {} %", 100.0 * alpha)).collect();
     let _ = writeln!(out, "| rule | n | {} |\n|---|---|{}", header.join(" | "), "---|".repeat(ALPHAS.len()));
-    for (place, rule) in RULES.iter().enumerate() {
+    for (place, rule) in rules.iter().enumerate() {
         for n in SIZES {
-            let cells: Vec<_> = found.cells.iter().filter(|cell| cell.rule == place && cell.n == n).collect();
+            let cells: Vec<_> = cells.iter().filter(|cell| cell.rule == place && cell.n == n).collect();
             if cells.is_empty() {
                 continue;
             }
             let shown = cells
                 .iter()
                 .map(|cell| format!("{}; {} of {:.1}", cell.broken.text(), cell.local.percent(), 100.0 * cell.oracle));
-            let _ = writeln!(out, "| {} | {n} | {} |", rule.name, shown.collect::<Vec<_>>().join(" | "));
+            let _ = writeln!(out, "| {rule} | {n} | {} |", shown.collect::<Vec<_>>().join(" | "));
         }
     }
-    unpromised(out, set);
+}
+
+/// E9.
+pub fn numbers(out: &mut String, found: &numbers::Found) {
+    let numbers::Head { name, source, licence, local, group, .. } = &found.head;
+    let population = &found.population;
+    let wrong = match found.head.task {
+        numbers::Task::Value { tolerance } => {
+            format!("off by more than {tolerance} in {:.1} % of requests", 100.0 * population.base())
+        }
+        numbers::Task::Anomaly { .. } => {
+            let side = |(label, (share, wrong)): (&str, &(f64, f64))| {
+                format!("{:.1} % '{label}', of them {:.1} % wrong", 100.0 * share, 100.0 * wrong)
+            };
+            anomaly::LABELS.into_iter().zip(&found.sides).map(side).collect::<Vec<_>>().join("; ")
+        }
+    };
+    let _ = writeln!(
+        out,
+        "\n### {name}\n\n{source} ({licence}). Local: {local}. A group is: {group}.\n\nPopulation: {} rows in {} groups; the local \
+         model says: {wrong}.\n",
+        population.rows,
+        population.groups.len(),
+    );
+    cells(out, &found.rules(), &found.cells);
 }
 
 /// Rules whose threshold knows nothing of the data.

@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod boxes;
 pub mod engine;
 pub mod escalation;
 pub mod inquiry;

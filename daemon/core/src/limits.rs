@@ -36,6 +36,8 @@ pub const DEAD_LETTERS: usize = 1_000;
 pub const RECEIPT_WAIT: Span = Span::from_millis(30_000);
 /// … up to this.
 pub const RECEIPT_WAIT_MAX: Span = Span::from_millis(3_600_000);
+/// Boxes of one answer: what has more is no usable output.
+pub const BOXES: usize = 300;
 /// Answered jobs about which a provider is still to be asked; the least valuable goes first, counted.
 pub const INQUIRIES: usize = 10_000;
 /// Bytes of their inputs.

@@ -1,7 +1,12 @@
 //! What somebody answers, and when two answers say the same: a class is the same class or another one, a number is near
-//! enough or not.
+//! enough or not, boxes have one counterpart each or not.
 
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    boxes::{self, Found, Listed},
+    escalation::detection::{EMPTY, FOUND},
+};
 
 /// An answer, of the local model or of a provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -10,6 +15,8 @@ pub enum Said {
     Class(usize),
     /// A number, in the unit of the model's value.
     Value(f64),
+    /// All boxes of an image; none is an answer, too.
+    Boxes(Vec<Found>),
 }
 
 /// How the answers of a model are measured; what its task needs beside the outputs themselves.
@@ -22,6 +29,9 @@ pub enum Measure {
     Anomaly { threshold: f64 },
     /// A number is right within a tolerance, in its own unit: finite, and more than 0.
     Value { tolerance: f64 },
+    /// Boxes are right when none of a listed class is missed or spurious ([`boxes::same`]): two are the same from this IoU on,
+    /// more than 0 and at most 1.
+    Boxes { iou: f64, listed: Listed },
 }
 
 impl Said {
@@ -31,15 +41,18 @@ impl Said {
         match (self, other, measure) {
             (Self::Class(a), Self::Class(b), _) => a == b,
             (Self::Value(a), Self::Value(b), Measure::Value { tolerance }) => (a - b).abs() <= *tolerance,
+            (Self::Boxes(a), Self::Boxes(b), Measure::Boxes { iou, listed }) => boxes::same(a, b, *iou, listed),
             _ => false,
         }
     }
 
-    /// Index of the class by which thresholds and accuracies are kept; 0 where the task has no classes.
+    /// Index of the class, or of the side, by which thresholds and accuracies are kept; 0 where the task has neither.
     pub const fn class(&self) -> usize {
         match self {
             Self::Class(class) => *class,
             Self::Value(_) => 0,
+            Self::Boxes(boxes) if boxes.is_empty() => EMPTY,
+            Self::Boxes(_) => FOUND,
         }
     }
 }
@@ -77,6 +90,8 @@ mod tests {
             !Said::Value(1.0).agrees(&Said::Class(1), &WITHIN) && !Said::Class(1).agrees(&Said::Value(1.0), &WITHIN)
         );
         assert!(!Said::Value(1.0).agrees(&Said::Value(1.0), &Measure::Classes), "without a tolerance nothing is near");
+        let (none, any) = (Said::Boxes(vec![]), Measure::Boxes { iou: 0.5, listed: Listed::ALL });
+        assert!(none.agrees(&none, &any) && !none.agrees(&none, &WITHIN) && !none.agrees(&Said::Class(EMPTY), &any));
     }
 
     #[test]

@@ -72,6 +72,9 @@ pub fn preprocess_sha256(bundle: &Bundle) -> String {
         Measure::Value { tolerance } => {
             let _ = writeln!(text, "value {:016x} {:?}", tolerance.to_bits(), bundle.sigma);
         }
+        Measure::Boxes { iou, listed } => {
+            let _ = writeln!(text, "boxes {:016x} {listed:?}", iou.to_bits());
+        }
     }
     for label in &*bundle.labels {
         let _ = writeln!(text, "label {label:?}");

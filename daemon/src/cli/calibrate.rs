@@ -16,7 +16,7 @@ use picket_core::{
         anomaly,
         calibration::{Calibration, ClassPromise, LabelSource, Question},
         certificate::{Promise, TooFew},
-        regression,
+        rating, regression,
         score::{ScoreRule, ScoreSection},
     },
     said::Measure,
@@ -124,7 +124,7 @@ pub fn question(
         task: bundle.task.name().to_owned(),
         model_sha256: bundle.sha256.clone(),
         preprocess_sha256: calibration::preprocess_sha256(bundle),
-        labels: bundle.labels.to_vec(),
+        labels: rating::kinds(&bundle.measure, &bundle.labels),
         score: sample.rule.clone(),
         promise,
         round: 1,
@@ -140,10 +140,11 @@ pub fn question(
 
 fn class_promises(given: &[String], bundle: &Bundle) -> anyhow::Result<Vec<ClassPromise>> {
     let mut found: BTreeMap<usize, f64> = BTreeMap::new();
+    let labels = rating::kinds(&bundle.measure, &bundle.labels);
     for text in given {
         let wrong = |why: &str| anyhow::anyhow!("error[cli/invalid]: --class {text:?}: {why}");
         let (label, alpha) = text.rsplit_once('=').ok_or_else(|| wrong("write LABEL=ALPHA"))?;
-        let class = bundle.labels.iter().position(|known| known == label);
+        let class = labels.iter().position(|known| known == label);
         let class = class.ok_or_else(|| wrong("the bundle has no such label"))?;
         let alpha = share(alpha).map_err(|why| wrong(&format!("ALPHA: {why}")))?;
         anyhow::ensure!(found.insert(class, alpha).is_none(), wrong("this label is there twice"));
@@ -188,6 +189,11 @@ fn what_is_meant(bundle: &Bundle, file: &Calibration) -> String {
                 format!(" Answers with a sigma of at most {sigma:.4}{unit} are covered.")
             };
             format!(" Wrong is what is off by more than {tolerance}{unit}.{covered}")
+        }
+        Measure::Boxes { iou, .. } => {
+            format!(
+                " Wrong is an image of which a box is missed or spurious; two boxes are the same from an IoU of {iou} on."
+            )
         }
     }
 }
@@ -255,6 +261,7 @@ fn score_in_words(sample: &Sample) -> String {
             return match sample.rule {
                 ScoreRule::Distance => "distance from the operating threshold".to_owned(),
                 ScoreRule::Spread => "the model's own sigma".to_owned(),
+                ScoreRule::Boxes => "the least sure box, and what was nearly one".to_owned(),
                 ScoreRule::Softmax { .. } | ScoreRule::Logistic { .. } => plain,
             };
         }

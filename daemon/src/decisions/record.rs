@@ -14,6 +14,8 @@ use picket_core::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::answer::boxes;
+
 /// Of the records. A log of another one is moved aside by the daemon, and refused by whoever reads.
 pub const FORMAT: u16 = 1;
 
@@ -86,6 +88,7 @@ impl Setting {
         match answer {
             Answer::Class(class) => self.labels.get(*class).cloned().unwrap_or_else(|| format!("class {class}")),
             Answer::Value(value) => value.to_string(),
+            Answer::Boxes(found) => boxes::in_words(&boxes::documents(found, &self.labels)),
         }
     }
 

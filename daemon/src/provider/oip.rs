@@ -170,6 +170,9 @@ impl Provider for OipProvider {
 }
 
 async fn ask(line: &Line, manner: &Manner, question: &Question) -> Result<Upstream, Fault> {
+    if matches!(question.measure, Measure::Boxes { .. }) {
+        return Err(boxes());
+    }
     let deadline = http::deadline(question.timeout);
     let mut parameters = Map::new();
     // Another Picket then gives up when we do.
@@ -197,7 +200,13 @@ async fn ask(line: &Line, manner: &Manner, question: &Question) -> Result<Upstre
     match question.measure {
         Measure::Value { .. } => number(response),
         Measure::Classes | Measure::Anomaly { .. } => judge(response, manner, &question.labels),
+        Measure::Boxes { .. } => Err(boxes()),
     }
+}
+
+/// Nothing leaves for an answer that could not be read.
+fn boxes() -> Fault {
+    (ProviderFault::Unsuited, "the answer would be boxes, and these are not read yet".to_owned())
 }
 
 const INFERENCE_HEADER: HeaderName = HeaderName::from_static("inference-header-content-length");

@@ -124,7 +124,7 @@ impl Engine {
     pub(super) fn labelled(&mut self, model: ModelId, label: Label, out: &mut Vec<Action>) {
         let Some(Some(watch)) = self.watches.get_mut(model.0) else { return };
         let wrong = label.wrong;
-        let by_score = (label.reason == Reason::EscBelowLambda)
+        let by_score = matches!(label.reason, Reason::EscBelowLambda | Reason::EscEmptyOutput)
             .then(|| watch.alarms.escalated(wrong, f64::from(label.p_wrong)))
             .flatten();
         let by_audit = label.audit.then(|| watch.alarms.audited(label.certified && wrong)).flatten();

@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{budget::Cost, calibration::State, duplicates::Known, gain::Values, judgement::gain_of, score::Rated};
+use super::{
+    budget::Cost, calibration::State, detection::Detection, duplicates::Known, gain::Values, judgement::gain_of,
+    score::Rated,
+};
 pub use super::{
     judgement::{Judged, judge},
     reason::Reason,
@@ -31,6 +34,8 @@ pub enum Observation {
     Anomaly(f64),
     /// A number in the unit of the model's value, and the model's own standard deviation of it, where it gives one.
     Value { value: f64, sigma: Option<f64> },
+    /// All that was found in an image.
+    Boxes(Detection),
 }
 
 /// How a model's doubtful answers are treated.
@@ -218,7 +223,7 @@ pub fn conclude(judged: &Judged, seen: &Observation, policy: &Policy, around: &C
         None if certified => Verdict::AnswerLocal(Reason::LocalCertified),
         None => Verdict::AnswerLocal(uncertified(policy, around)),
         Some(reason) if around.providers.is_empty() => Verdict::AnswerLocal(match (&policy.calibration, reason) {
-            (State::Valid(_), Reason::EscBelowLambda) => Reason::LocalPolicyNoEgress,
+            (State::Valid(_), Reason::EscBelowLambda | Reason::EscEmptyOutput) => Reason::LocalPolicyNoEgress,
             _ => uncertified(policy, around),
         }),
         Some(reason) => escalate(reason, rated, policy, around),
@@ -340,6 +345,7 @@ const fn unusable(seen: &Observation) -> &'static str {
         Observation::Scores(_) => "the model gave no scores",
         Observation::Anomaly(_) => "the model gave no anomaly score that is a finite number",
         Observation::Value { .. } => "the model gave no finite value, or a sigma that is none",
+        Observation::Boxes(_) => "the model gave boxes that are none, or too many",
         Observation::Opaque | Observation::Malformed(_) => "the model gave no usable output",
     }
 }

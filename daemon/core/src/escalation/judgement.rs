@@ -2,6 +2,7 @@
 
 use super::{
     decide::{Observation, Policy},
+    detection,
     gain::{self, Values},
     rating,
     reason::Reason,
@@ -50,12 +51,20 @@ pub fn judge(seen: &Observation, policy: &Policy, suspect: bool) -> Judged {
         _ => match (s, lambda) {
             (Some(_), Some(_)) if covered && suspect => Some(Reason::EscSuspect),
             // A NaN is not below anything, and is no certainty either.
-            (Some(s), Some(lambda)) if s < lambda || s.is_nan() => Some(Reason::EscBelowLambda),
+            (Some(s), Some(lambda)) if s < lambda || s.is_nan() => Some(below(seen, rated)),
             (None, _) => Some(Reason::EscBadOutput),
             _ => None,
         },
     };
     Judged { said, rated, lambda, certified: covered && !suspect, doubt }
+}
+
+/// Nothing found is doubtful in its own way: there is no box whose score could be too low.
+fn below(seen: &Observation, rated: Option<Rated>) -> Reason {
+    match (seen, rated) {
+        (Observation::Boxes(_), Some(Rated { class: detection::EMPTY, .. })) => Reason::EscEmptyOutput,
+        _ => Reason::EscBelowLambda,
+    }
 }
 
 /// Where there is no local answer that could be right, whatever the provider is right in is gained.

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod calibration;
 pub mod certificate;
 pub mod decide;
+pub mod detection;
 pub mod detector;
 pub mod division;
 pub mod duplicates;

@@ -3,7 +3,7 @@
 use super::{
     anomaly,
     decide::Observation,
-    regression,
+    detection, regression,
     score::{Rated, ScoreRule},
 };
 use crate::said::{Measure, Said};
@@ -19,6 +19,7 @@ pub fn rate(seen: &Observation, measure: &Measure, rule: &ScoreRule) -> Option<(
         (Observation::Value { value, sigma }, Measure::Value { tolerance }) => {
             regression::rate(*value, *sigma, *tolerance)
         }
+        (Observation::Boxes(seen), Measure::Boxes { iou, listed }) => detection::rate(seen, *iou, listed),
         _ => None,
     }
 }
@@ -29,5 +30,16 @@ pub const fn rule(measure: &Measure, temperature: f32) -> ScoreRule {
         Measure::Classes => ScoreRule::Softmax { temperature },
         Measure::Anomaly { .. } => ScoreRule::Distance,
         Measure::Value { .. } => ScoreRule::Spread,
+        Measure::Boxes { .. } => ScoreRule::Boxes,
+    }
+}
+
+/// Names of the classes or sides by which thresholds and accuracies are kept; `labels` are those of the model.
+pub fn kinds(measure: &Measure, labels: &[String]) -> Vec<String> {
+    match measure {
+        Measure::Classes => labels.to_vec(),
+        Measure::Anomaly { .. } => anomaly::LABELS.map(str::to_owned).to_vec(),
+        Measure::Value { .. } => Vec::new(),
+        Measure::Boxes { .. } => detection::LABELS.map(str::to_owned).to_vec(),
     }
 }

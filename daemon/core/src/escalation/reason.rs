@@ -28,6 +28,8 @@ pub enum Reason {
     LocalPolicyNoEgress,
     /// The local score was below the threshold; a provider answered.
     EscBelowLambda,
+    /// The local model found nothing, and not surely enough; a provider answered.
+    EscEmptyOutput,
     /// The certificate is suspended; a provider answered.
     EscSuspect,
     /// The lottery has drawn this one for a second opinion.
@@ -37,7 +39,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::LocalCertified,
         Self::LocalUncertifiedNoCalibration,
         Self::LocalUncertifiedModelMismatch,
@@ -49,6 +51,7 @@ impl Reason {
         Self::LocalUncertifiedDeadline,
         Self::LocalPolicyNoEgress,
         Self::EscBelowLambda,
+        Self::EscEmptyOutput,
         Self::EscSuspect,
         Self::EscAudit,
         Self::EscBadOutput,
@@ -72,6 +75,7 @@ impl Reason {
             Self::LocalUncertifiedDeadline => "LOCAL_UNCERTIFIED_DEADLINE",
             Self::LocalPolicyNoEgress => "LOCAL_POLICY_NO_EGRESS",
             Self::EscBelowLambda => "ESC_BELOW_LAMBDA",
+            Self::EscEmptyOutput => "ESC_EMPTY_OUTPUT",
             Self::EscSuspect => "ESC_SUSPECT",
             Self::EscAudit => "ESC_AUDIT",
             Self::EscBadOutput => "ESC_BAD_OUTPUT",

@@ -14,6 +14,8 @@ pub enum ScoreRule {
     Distance,
     /// The model's own σ ([`super::regression`]).
     Spread,
+    /// The least sure box, and what was nearly one ([`super::detection`]).
+    Boxes,
 }
 
 /// Numbers of [`features`].
@@ -34,13 +36,13 @@ impl ScoreRule {
     pub const fn temperature(&self) -> f32 {
         match self {
             Self::Softmax { temperature } | Self::Logistic { temperature, .. } => *temperature,
-            Self::Distance | Self::Spread => 1.0,
+            Self::Distance | Self::Spread | Self::Boxes => 1.0,
         }
     }
 
     /// There are two kinds of answers, and each has a promise of its own ([`super::sides`]).
     pub const fn has_sides(&self) -> bool {
-        matches!(self, Self::Distance)
+        matches!(self, Self::Distance | Self::Boxes)
     }
 
     /// `None` without scores, and for rules that are none for classes. The first class wins a tie.
@@ -61,7 +63,7 @@ impl ScoreRule {
                 let wrong = bias + slopes.iter().zip(phi).map(|(weight, x)| weight * x).sum::<f64>();
                 1.0 - sigmoid(wrong) as f32
             }
-            Self::Distance | Self::Spread => return None,
+            Self::Distance | Self::Spread | Self::Boxes => return None,
         };
         Some(Rated { class, confidence, s, p_wrong: 1.0 - s })
     }
@@ -101,7 +103,7 @@ pub fn sigmoid(x: f64) -> f64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreSection {
-    /// `softmax` or `logistic4` for classes, `distance` for anomalies, `spread` for numbers.
+    /// `softmax` or `logistic4` for classes, `distance` for anomalies, `spread` for numbers, `boxes` for boxes.
     pub kind: String,
     #[serde(rename = "T")]
     pub temperature: f32,
@@ -122,6 +124,7 @@ impl ScoreSection {
         match (self.kind.as_str(), self.b, self.pnorm) {
             ("distance", None, None) => Some(ScoreRule::Distance),
             ("spread", None, None) => Some(ScoreRule::Spread),
+            ("boxes", None, None) => Some(ScoreRule::Boxes),
             ("softmax", None, None) => Some(ScoreRule::Softmax { temperature }),
             ("logistic4", Some(weights), Some(pnorm)) => {
                 let finite = weights.iter().all(|weight| weight.is_finite()) && pnorm.is_finite() && pnorm >= 1.0;
@@ -139,6 +142,7 @@ impl From<&ScoreRule> for ScoreSection {
             ScoreRule::Softmax { .. } => plain("softmax"),
             ScoreRule::Distance => plain("distance"),
             ScoreRule::Spread => plain("spread"),
+            ScoreRule::Boxes => plain("boxes"),
             ScoreRule::Logistic { temperature, weights, pnorm } => {
                 Self { kind: "logistic4".to_owned(), temperature: *temperature, b: Some(*weights), pnorm: Some(*pnorm) }
             }

@@ -1,14 +1,16 @@
-//! The promises of anomalies and numbers, and whether they hold: calibrations are drawn many times from a population of which
+//! The promises of anomalies, numbers and boxes, and whether they hold: calibrations are drawn many times from a population of which
 //! the risks are known, and those that break their promise are counted.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::{
+    boxes::{Found, Listed},
     escalation::{
         anomaly::{ANOMALY, NORMAL},
         calibration::{Certified, ClassPromise, LabelSource, State},
         decide::{Circumstances, Observation, Policy, Reason, Verdict, decide},
+        detection::{Detection, EMPTY, FOUND},
         rating,
         score::ScoreRule,
     },
@@ -18,16 +20,19 @@ use crate::{
 const DRAWS: u32 = 400;
 const MEASURE: Measure = Measure::Anomaly { threshold: 2.0 };
 const WITHIN: Measure = Measure::Value { tolerance: 1.0 };
+/// Of three classes two are listed.
+fn boxes() -> Measure {
+    Measure::Boxes { iou: 0.5, listed: Listed::of([0, 1]) }
+}
 
 fn question(measure: &Measure, alpha: f64, classes: Vec<ClassPromise>) -> Question {
-    let labels: &[&str] = if *measure == WITHIN { &[] } else { &crate::escalation::anomaly::LABELS };
     Question {
         choosing: 0,
         created: "2026-01-01T00:00:00Z".into(),
         task: "anomaly".into(),
         model_sha256: "m".into(),
         preprocess_sha256: "p".into(),
-        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        labels: rating::kinds(measure, &[]),
         score: rating::rule(measure, 1.0),
         promise: Promise { alpha, delta: 0.05 },
         round: 1,
@@ -57,6 +62,44 @@ fn number(dice: &mut StdRng) -> Drawn {
     (Observation::Value { value: truth + sigma * noise, sigma: Some(sigma) }, Said::Value(truth))
 }
 
+/// Up to three things in an image, more often none. The display threshold is 0.5, the grey band 0.4 to 0.6. Things may be missed,
+/// be seen as another class or in another place, and some boxes show nothing; the surer, the rarer.
+fn image(dice: &mut StdRng) -> Drawn {
+    let mut seen = Detection { boxes: vec![], suppressed: 0.0, grey: 0 };
+    let mut truth = Vec::new();
+    let mut candidates = Vec::new();
+    for at in 0..dice.random_range(0..=5_u8).saturating_sub(2) {
+        let thing = Found {
+            class: dice.random_range(0..3),
+            score: 1.0,
+            x: 100.0 * f32::from(at),
+            y: dice.random_range(0.0..100.0),
+            w: dice.random_range(10.0..60.0),
+            h: dice.random_range(10.0..60.0),
+        };
+        truth.push(thing);
+        let score = 1.0 - 0.9 * dice.random::<f32>().powi(3);
+        let doubt = 1.0 - score;
+        let class = if dice.random_bool(f64::from(doubt) / 4.0) { (thing.class + 1) % 3 } else { thing.class };
+        let x = thing.x + thing.w * doubt * dice.random_range(0.0..0.6);
+        candidates.push(Found { class, score, x, ..thing });
+    }
+    if dice.random_bool(0.3) {
+        let score = dice.random::<f32>().powi(3);
+        candidates.push(Found { class: dice.random_range(0..3), score, x: -200.0, y: 0.0, w: 20.0, h: 20.0 });
+    }
+    for found in candidates {
+        let counts = found.class < 2;
+        seen.grey += u32::from(counts && (0.4..0.6).contains(&found.score));
+        if found.score >= 0.5 {
+            seen.boxes.push(found);
+        } else if counts {
+            seen.suppressed = seen.suppressed.max(found.score);
+        }
+    }
+    (Observation::Boxes(seen), Said::Boxes(truth))
+}
+
 fn case((seen, truth): &Drawn, measure: &Measure) -> Case {
     let (said, rated) = rating::rate(seen, measure, &rating::rule(measure, 1.0)).unwrap();
     Case { s: rated.s, class: said.class(), wrong: !said.agrees(truth, measure) }
@@ -82,7 +125,7 @@ fn broken(draw: fn(&mut StdRng) -> Drawn, measure: &Measure, each_side: bool, n:
         let found = certified(&question(measure, alpha, vec![]), &cases);
         let lambda = |class| found.lambda(class);
         let kept = if each_side {
-            [NORMAL, ANOMALY].into_iter().all(|class| share(Some(class), &lambda) <= alpha)
+            [0, 1].into_iter().all(|class| share(Some(class), &lambda) <= alpha)
         } else {
             share(None, &lambda) <= alpha
         };
@@ -107,6 +150,35 @@ fn the_promise_for_each_side_of_anomalies_holds() {
 #[test]
 fn the_promise_for_numbers_holds() {
     within_delta(broken(number, &WITHIN, false, 500, 0.05));
+}
+
+#[test]
+fn the_promise_for_images_with_boxes_and_for_empty_ones_holds() {
+    within_delta(broken(image, &boxes(), true, 800, 0.03));
+}
+
+/// The cases decide whether nothing found may be believed, and they may be too few for it while those with boxes are not.
+#[test]
+fn empty_answers_are_certified_only_if_the_empty_cases_bear_it() {
+    let mut dice = StdRng::seed_from_u64(4);
+    let cases: Vec<Case> = (0..900).map(|_| case(&image(&mut dice), &boxes())).collect();
+    let found = certified(&question(&boxes(), 0.03, vec![]), &cases);
+    assert!(found.lambda(FOUND).is_finite() && found.lambda(EMPTY).is_finite());
+    assert_ne!(found.lambda(FOUND), found.lambda(EMPTY));
+    let few: Vec<Case> = {
+        let empty = cases.iter().filter(|case| case.class == EMPTY).take(50);
+        cases.iter().filter(|case| case.class == FOUND).chain(empty).copied().collect()
+    };
+    let file = Calibration::issue(&question(&boxes(), 0.03, vec![]), &few).unwrap();
+    assert_eq!(file.per_class.keys().collect::<Vec<_>>(), ["found"]);
+    assert!(file.sentence.contains("Answers 'empty' are not covered"), "{}", file.sentence);
+    let policy = Policy {
+        measure: boxes(),
+        calibration: State::Valid(std::sync::Arc::new(file.certified("x").unwrap())),
+        ..Policy::alone(1.0, None)
+    };
+    let nothing = Detection { boxes: vec![], suppressed: 0.0, grey: 0 };
+    assert!(!decide(&Observation::Boxes(nothing), &policy, &Circumstances::ALONE).certified);
 }
 
 fn draw(n: usize) -> Vec<Case> {

@@ -5,6 +5,8 @@ use picket_core::escalation::decide::Reason;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::answer::boxes::{self, BoxDocument};
+
 use super::{
     Telling,
     words::{Facts, Promise, percent},
@@ -36,11 +38,24 @@ struct Document {
 struct Answer {
     label: Option<String>,
     confidence: Option<f64>,
+    boxes: Option<Vec<BoxDocument>>,
+}
+
+impl Answer {
+    /// As people call it.
+    fn named(&self) -> Option<String> {
+        named(&self.label, self.boxes.as_deref())
+    }
+}
+
+fn named(label: &Option<String>, found: Option<&[BoxDocument]>) -> Option<String> {
+    label.clone().or_else(|| found.map(boxes::in_words))
 }
 
 #[derive(Deserialize)]
 struct Was {
     label: Option<String>,
+    boxes: Option<Vec<BoxDocument>>,
     reason: Option<String>,
 }
 
@@ -84,10 +99,10 @@ pub(super) fn tell(text: &[u8], whence: &str) -> anyhow::Result<Telling> {
     let reason = known(&reason, whence)?;
     let is_local = source == "local";
     let local = match (&was, evidence.local, is_local) {
-        (Some(was), ..) => Answer { label: was.label.clone(), confidence: None },
-        (None, Some(local), _) => local,
-        (None, None, true) => Answer { label: answer.label.clone(), confidence: answer.confidence },
-        (None, None, false) => Answer::default(),
+        (Some(was), ..) => (named(&was.label, was.boxes.as_deref()), None),
+        (None, Some(local), _) => (local.named(), local.confidence),
+        (None, None, true) => (answer.named(), answer.confidence),
+        (None, None, false) => (None, None),
     };
     let promise = match (evidence.n, evidence.alpha, evidence.delta) {
         (Some(n), Some(alpha), Some(delta)) => Some(Promise { n, alpha, delta, round: evidence.round }),
@@ -96,8 +111,8 @@ pub(super) fn tell(text: &[u8], whence: &str) -> anyhow::Result<Telling> {
     let facts = Facts {
         id: id.clone(),
         model: model_name,
-        local: local.label,
-        confidence: local.confidence,
+        local: local.0,
+        confidence: local.1,
         s: evidence.s,
         lambda: evidence.lambda,
         p_wrong: evidence.p_wrong,
@@ -112,7 +127,7 @@ pub(super) fn tell(text: &[u8], whence: &str) -> anyhow::Result<Telling> {
         sentences.push(format!("{first}: {}", facts.because(known(first, whence)?)));
     }
     sentences.push(format!("{}: {}", reason.code(), facts.because(reason)));
-    let given = answer.label.map_or_else(|| "an answer without a label".to_owned(), |label| format!("\"{label}\""));
+    let given = answer.named().map_or_else(|| "an answer without a label".to_owned(), |label| format!("\"{label}\""));
     let sure = answer.confidence.map(|confidence| format!(", {} sure", percent(confidence))).unwrap_or_default();
     sentences.push(match (&was, is_local) {
         (Some(_), _) => {
@@ -141,4 +156,25 @@ pub(super) fn tell(text: &[u8], whence: &str) -> anyhow::Result<Telling> {
 fn known(code: &str, whence: &str) -> anyhow::Result<Reason> {
     Reason::parse(code)
         .with_context(|| format!("error[explain/unknown-reason]: {whence}: {code:?} is no reason of this version"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn boxes_are_told_with_label_score_and_place() {
+        let a_box = json!({ "label": "scratch", "index": 0, "score": 0.75, "box": [1.0, 2.5, 3.0, 4.0] });
+        let result = json!({
+            "id": "press-4/1", "answer": { "boxes": [a_box], "model": "parts-large 1" }, "source": "hq",
+            "reason": "ESC_EMPTY_OUTPUT", "final": true,
+            "evidence": { "s": 0.5, "p_wrong": 0.5, "local": { "boxes": [] } },
+        });
+        let told = tell(result.to_string().as_bytes(), "here").unwrap().sentences.join("\n");
+        assert!(told.contains("The local model said \"no boxes\""), "{told}");
+        assert!(told.contains("ESC_EMPTY_OUTPUT: The local model found nothing"), "{told}");
+        assert!(told.contains("hq said \"scratch 0.75 at (1, 2.5), 3 × 4\", in time"), "{told}");
+    }
 }

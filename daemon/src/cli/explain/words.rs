@@ -61,8 +61,13 @@ impl Facts {
     /// What the score was compared with, and where that comes from.
     pub fn threshold(&self) -> Option<String> {
         let (s, lambda) = (self.s?, self.lambda);
-        let Some(lambda) = lambda else {
-            return Some(format!("Its score is {s:.4}; there is no threshold for this model."));
+        // A published result has no infinite numbers.
+        let Some(lambda) = lambda.filter(|lambda| lambda.is_finite()) else {
+            let why = match &self.promise {
+                Some(_) => "the certificate covers no answers of this kind, because too few labelled cases had one",
+                None => "there is no threshold for this model",
+            };
+            return Some(format!("Its score is {s:.4}; {why}."));
         };
         let digits = if format!("{s:.4}") == format!("{lambda:.4}") { 8 } else { 4 };
         let side = if s >= lambda { "not below" } else { "below" };
@@ -144,6 +149,9 @@ impl Facts {
             Reason::EscBelowLambda => {
                 "The score was below the threshold, so the local answer was not trusted and somebody was asked.".to_owned()
             }
+            Reason::EscEmptyOutput => {
+                "The local model found nothing, and the labelled empty cases do not bear that, so somebody was asked.".to_owned()
+            }
             Reason::EscSuspect => {
                 "The score would have been enough, but an alarm has suspended the certificate, so somebody was asked."
                     .to_owned()
@@ -224,6 +232,12 @@ mod tests {
         assert!(facts(0.9).threshold().unwrap().starts_with("Its score 0.9000 is not below the threshold 0.7144"));
         // What looks the same gets as many digits as it takes.
         assert!(facts(0.714_399).threshold().unwrap().contains("0.71439900 is below the threshold 0.71440000"));
+        for lambda in [None, Some(f64::INFINITY)] {
+            let told = Facts { lambda, ..facts(0.9) }.threshold().unwrap();
+            assert!(told.contains("covers no answers of this kind"), "{told}");
+            let told = Facts { lambda, promise: None, ..facts(0.9) }.threshold().unwrap();
+            assert!(told.ends_with("there is no threshold for this model."), "{told}");
+        }
         let plain = Facts { promise: None, ..facts(0.9) };
         assert!(plain.threshold().unwrap().ends_with("which is the bundle's own and promises nothing."));
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use picket_core::{ProviderFault, said::Said};
+use picket_core::{
+    ProviderFault,
+    said::{Measure, Said},
+};
 use reqwest::header::HeaderMap;
 
 use super::{Ask, Dialect, Tariff};
@@ -68,6 +71,9 @@ impl Chat {
     pub(super) fn request(&self, question: &Question) -> Result<Bytes, Fault> {
         if question.labels.is_empty() {
             return Err(unsuited("there are no labels to choose from: a language model is not asked for numbers"));
+        }
+        if matches!(question.measure, Measure::Boxes { .. }) {
+            return Err(unsuited("a language model is not asked for boxes"));
         }
         let mut text = format!("{}\n\nLabels: {}\n", self.prompt, json(&question.labels[..]));
         let mut image = None;

@@ -12,6 +12,7 @@ use picket_core::{
 
 use super::House;
 use crate::{
+    answer::boxes,
     export::Row,
     ports::{Request, Upstream},
 };
@@ -87,6 +88,7 @@ impl House {
         let text = |said: &Said| match said {
             Said::Class(class) => bundle.labels.get(*class).cloned().unwrap_or_else(|| class.to_string()),
             Said::Value(value) => value.to_string(),
+            Said::Boxes(found) => boxes::json(found, &bundle.labels),
         };
         let row = Row {
             id: known.id,

@@ -1,6 +1,7 @@
 //! A question that outlives its job.
 
 use picket_core::{
+    boxes::Found,
     escalation::decide::Reason,
     inquiry::{Inquiry, InquiryId, Lane, StoredInquiry},
     job::{Failure, JobId},
@@ -33,6 +34,7 @@ pub(in crate::store) struct InquiryRecord {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Other {
     Value(f64),
+    Boxes(Vec<Found>),
 }
 
 const NO_CLASS: u32 = u32::MAX;
@@ -63,6 +65,7 @@ impl InquiryRecord {
         let (class, other) = match &inquiry.said {
             Said::Class(class) => (u32::try_from(*class).unwrap_or(NO_CLASS), None),
             Said::Value(value) => (NO_CLASS, Some(Other::Value(*value))),
+            Said::Boxes(boxes) => (NO_CLASS, Some(Other::Boxes(boxes.clone()))),
         };
         Self {
             job,
@@ -85,6 +88,7 @@ impl InquiryRecord {
         let lost = || Failure::new("model/unknown", format!("there is no model {:?} here any more", self.job.model));
         let said = match &self.other.0 {
             Some(Other::Value(value)) => Said::Value(*value),
+            Some(Other::Boxes(boxes)) => Said::Boxes(boxes.clone()),
             None if self.class == NO_CLASS => return None,
             None => Said::Class(self.class as usize),
         };
@@ -176,7 +180,10 @@ mod tests {
 
     #[test]
     fn every_answer_comes_back() {
-        for said in [Said::Class(0), Said::Class(70_000), Said::Value(-3.25), Said::Value(0.0)] {
+        let a_box = Found { class: 300, score: 0.5, x: -1.0, y: 2.0, w: 3.0, h: 4.0 };
+        let boxes = [Said::Boxes(vec![]), Said::Boxes(vec![a_box, a_box])];
+        let others = [Said::Class(0), Said::Class(70_000), Said::Value(-3.25), Said::Value(0.0)];
+        for said in others.into_iter().chain(boxes) {
             assert_eq!(read(&encode(&InquiryRecord::new(job(), &inquiry(said.clone()), NOW))), Some(said));
         }
     }
