@@ -118,6 +118,8 @@ struct EvidenceDocument<'a> {
     price: Option<f64>,
     /// Most that a call may cost.
     cost: Option<f64>,
+    /// Chance that a provider answers in time.
+    on_time: Option<f64>,
     audit: bool,
     /// Digest of the calibration file.
     calibration: Option<&'a str>,
@@ -181,6 +183,7 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
             gain: evidence.gain,
             price: evidence.price.filter(|price| price.is_finite()),
             cost: evidence.cost.map(|cost| cost.money.as_units()),
+            on_time: evidence.on_time,
             audit: evidence.audit,
             calibration: facts.served.bundle.calibration.state.certified().map(|certified| &*certified.digest),
             round: evidence.promise.map(|promise| promise.round),

@@ -166,8 +166,10 @@ pub struct Evidence {
     pub gain: Option<f64>,
     /// … and how much it must, for the budget to last; 0 without a budget, infinite when it is gone.
     pub price: Option<f64>,
-    /// What asking costs at most.
+    /// What asking costs at most …
     pub cost: Option<Cost>,
+    /// … and the chance of an answer in the time that there was.
+    pub on_time: Option<f64>,
     /// Drawn by lottery for a second opinion.
     pub audit: bool,
     /// What the certificate promises, and on how many cases; also while it is suspended.
@@ -367,6 +369,7 @@ fn evidence(judged: &Judged, policy: &Policy, around: &Circumstances) -> Evidenc
         gain: first.map(|first| gain_of(Some(rated), first.accuracy, &policy.values)),
         price: first.map(|first| first.threshold),
         cost: first.map(|first| first.cost),
+        on_time: first.map(|first| first.on_time),
         audit: around.audit,
         promise,
     }
