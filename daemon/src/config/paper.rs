@@ -73,7 +73,7 @@ impl ProviderKind for Mute {
     fn configure(&self, section: Section<'_>) -> Result<ProviderSetup, ConfigError> {
         let raw: MuteSection = section.parse()?;
         let timeout = Span::from_millis(raw.timeout_ms.unwrap_or(1_000));
-        Ok(ProviderSetup { name: raw.name.into(), timeout, cost: Money::ZERO, region: None, provider: Arc::new(Mute) })
+        Ok(ProviderSetup { name: raw.name.into(), timeout, cost: Money::ZERO, provider: Arc::new(Mute) })
     }
 }
 

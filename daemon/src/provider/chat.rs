@@ -32,7 +32,6 @@ pub(super) struct Keys {
     pub model: Spanned<String>,
     pub key_file: Option<Spanned<PathBuf>>,
     pub ca_file: Option<Spanned<PathBuf>>,
-    pub region: Option<String>,
     pub timeout_ms: Option<Spanned<u64>>,
     pub max_tokens: Option<Spanned<u64>>,
     pub max_input_tokens: Option<Spanned<u64>>,
@@ -202,8 +201,7 @@ pub(super) fn configure(
         text_tokens: max_input_tokens - fixed,
         tariff,
     };
-    let (name, region) = (keys.name.into(), keys.region.map(Into::into));
-    Ok(ProviderSetup { name, timeout, cost, region, provider: Arc::new(Asker(Arc::new(chat))) })
+    Ok(ProviderSetup { name: keys.name.into(), timeout, cost, provider: Arc::new(Asker(Arc::new(chat))) })
 }
 
 /// Which tensors are shown as pictures; `None`: all are numbers.

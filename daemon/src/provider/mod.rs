@@ -47,8 +47,6 @@ pub struct ProviderSetup {
     pub timeout: Span,
     /// What one call costs at most; so much is put aside before it is made.
     pub cost: Money,
-    /// Where the provider keeps what it is told, in its owner's words. Nothing acts on it yet.
-    pub region: Option<Arc<str>>,
     pub provider: Arc<dyn Provider>,
 }
 

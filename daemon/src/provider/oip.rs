@@ -52,7 +52,6 @@ struct Raw {
     timeout_ms: Option<Spanned<u64>>,
     token_file: Option<Spanned<PathBuf>>,
     ca_file: Option<Spanned<PathBuf>>,
-    region: Option<String>,
     #[serde(default)]
     cost: Cost,
 }
@@ -142,7 +141,7 @@ impl ProviderKind for Oip {
         let output = raw.output.map(Spanned::into_inner);
         let manner = Manner { tensors: raw.tensors, output, answer: raw.answer };
         let provider = Arc::new(OipProvider(Arc::new((line, manner))));
-        Ok(ProviderSetup { name: raw.name.into(), timeout, cost, region: raw.region.map(Into::into), provider })
+        Ok(ProviderSetup { name: raw.name.into(), timeout, cost, provider })
     }
 }
 
