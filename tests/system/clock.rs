@@ -32,9 +32,11 @@ async fn a_jump_of_ten_years_expires_nothing() {
         until("it is gone", || std::future::ready(!daemon.is_running())).await;
 
         daemon.run_again(&[("LD_PRELOAD", &faketime()), ("FAKETIME", jump), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
-        let answer = client.answer().await.json();
-        assert_eq!((&answer["id"], &answer["error"]), (&"waiting".into(), &serde_json::Value::Null), "{jump}");
+        // The first result may come once more: it was killed before anybody could confirm that.
+        let answer = client.next_where(|heard| heard.json()["id"] == "waiting").await.json();
+        assert_eq!(answer["error"], serde_json::Value::Null, "{jump}");
         client.send(DIGITS, &job("answered")).await;
-        assert_eq!(client.answer().await.payload, answered, "{jump}: the same bytes, timing and all");
+        let again = client.next_where(|heard| heard.json()["id"] == "answered").await;
+        assert_eq!(again.payload, answered, "{jump}: the same bytes, timing and all");
     }
 }

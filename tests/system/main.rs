@@ -19,3 +19,4 @@ mod link;
 mod mlserver;
 mod plan;
 mod support;
+mod tasks;
