@@ -3,6 +3,7 @@
 mod convert;
 mod graph;
 mod load;
+mod operators;
 mod rewrites;
 
 use std::sync::{Arc, Mutex, PoisonError};

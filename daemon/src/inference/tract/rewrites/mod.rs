@@ -10,7 +10,7 @@ mod sigmoid;
 mod softmax;
 
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 
 use tract_onnx::{
     Onnx,
