@@ -118,7 +118,7 @@ pub(super) fn plan(
     shapes: &[Vec<usize>],
 ) -> Result<Arc<TypedRunnableModel>, BackendError> {
     let reader = rewrites::reader(table);
-    let known = Known::new(&proto, shapes);
+    let known = Known::new(&proto, shapes, &reader);
     rewrites::on_graph(table, &mut proto, &known)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
     // only a hint, and what the operators say counts.

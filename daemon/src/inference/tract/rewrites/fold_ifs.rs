@@ -74,7 +74,7 @@ impl Folding<'_> {
 
     /// The only output of this model, if it is a constant.
     fn value(&self, proto: &pb::ModelProto) -> TractResult<Option<bool>> {
-        let mut model = tract_onnx::onnx().model_for_proto_model(proto)?;
+        let mut model = self.known.reader.model_for_proto_model(proto)?;
         for index in 0..model.inputs.len() {
             let name = &model.node(model.inputs[index].node).name;
             let Some(shape) = self.known.shape_of(name) else { continue };
