@@ -62,7 +62,7 @@ const LEGEND: &str = "\
 Every node case of ONNX 1.20's backend tests, as a bare `.onnx` file through Picket's own loading, guards and backend:
 
 - **pass**: served, and the answer is right: same type and shape as announced and as wanted, floats within 1e-3 relative or 1e-5
-  absolute (what ONNX Runtime asks of itself on these cases), integers and bools equal.
+  absolute (what ONNX Runtime asks of itself on these cases), halves within 1e-2 of the largest value, integers and bools equal.
 - **refuse**: not served, with a stable code and a reason. A panic while loading or proving is caught, and refuses the model.
 - **wrong**: served, and the answer is wrong; or served, and then the run fails or panics.
 - **crash**: the process dies, needs more than 4 GiB, or takes longer than a minute.

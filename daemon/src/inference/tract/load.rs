@@ -12,7 +12,7 @@ use tract_onnx::{
 };
 
 use super::{
-    convert, graph,
+    convert, graph, refusals,
     rewrites::{self, Known, Rewrite},
 };
 use crate::{
@@ -108,6 +108,7 @@ pub(super) fn plan(
 ) -> Result<Arc<TypedRunnableModel>, BackendError> {
     let known = Known::new(&proto, shapes);
     rewrites::on_graph(table, &mut proto, &known)?;
+    refusals::check(&proto)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
     // only a hint, and what the operators say counts.
     let strict = optimised(table, &onnx(), &proto, shapes);
@@ -115,7 +116,8 @@ pub(super) fn plan(
         Ok(model) => model,
         Err(first) => {
             let lenient = onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-            optimised(table, &lenient, &proto, shapes).map_err(|_| unsupported(&first))?
+            optimised(table, &lenient, &proto, shapes)
+                .map_err(|_| refusals::unknown(&proto).map_or_else(|| unsupported(&first), BackendError::Unsupported))?
         }
     };
     drop(proto);

@@ -3,6 +3,7 @@
 mod convert;
 mod graph;
 mod load;
+mod refusals;
 mod rewrites;
 
 use std::sync::{Arc, Mutex, PoisonError};

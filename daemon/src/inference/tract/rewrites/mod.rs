@@ -7,7 +7,7 @@ mod fold_ifs;
 mod softmax;
 
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 
 use tract_onnx::{
     pb,
