@@ -111,13 +111,15 @@ pub(super) fn plan(
     refusals::check(&proto)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
     // only a hint, and what the operators say counts.
-    let strict = optimised(table, &onnx(), &proto, shapes);
+    let strict = optimised(table, &rewrites::reader(table), &proto, shapes);
     let model = match strict {
         Ok(model) => model,
         Err(first) => {
-            let lenient = onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-            optimised(table, &lenient, &proto, shapes)
-                .map_err(|_| refusals::unknown(&proto).map_or_else(|| unsupported(&first), BackendError::Unsupported))?
+            let lenient = rewrites::reader(table).with_ignore_value_info(true).with_ignore_output_shapes(true);
+            optimised(table, &lenient, &proto, shapes).map_err(|_| {
+                let unknown = refusals::unknown(&lenient, &proto);
+                unknown.map_or_else(|| unsupported(&first), BackendError::Unsupported)
+            })?
         }
     };
     drop(proto);

@@ -5,7 +5,7 @@
 
 mod node;
 
-use tract_onnx::pb;
+use tract_onnx::{Onnx, pb};
 
 use self::node::{Node, Scope};
 use super::graph;
@@ -40,12 +40,17 @@ static TABLE: &[Refusal] = &[
     },
     Refusal {
         op: "Dropout",
-        when: |node| node.is_given(2) && node.constant(2).is_none_or(|training| training != [0.0]),
-        why: "training mode, or what only the job can say is not",
+        when: |node| {
+            let is_zero = |input| node.constant(input).is_some_and(|value| value == [0.0]);
+            node.is_given(2) && !is_zero(2) && !is_zero(1)
+        },
+        why: "training mode, or what may be",
     },
     Refusal {
         op: "Einsum",
-        when: |node| node.text("equation").is_some_and(|equation| equation.trim_end().ends_with("->")),
+        when: |node| {
+            node.text("equation").is_some_and(|equation| equation.trim_end().ends_with("->") && equation.trim() != "->")
+        },
         why: "a sum over all axes comes out as no sum",
     },
     Refusal { op: "GRU", when: |node| node.has("clip"), why: "clip is ignored" },
@@ -148,8 +153,8 @@ fn reason(node: &Node<'_>) -> Option<&'static str> {
 }
 
 /// A better reason than tract's own for a model that it does not take: the first operator that it does not have.
-pub(super) fn unknown(proto: &pb::ModelProto) -> Option<String> {
-    let known = tract_onnx::onnx().op_register.0;
+pub(super) fn unknown(reader: &Onnx, proto: &pb::ModelProto) -> Option<String> {
+    let known = &reader.op_register.0;
     let missing = |node: &pb::NodeProto| {
         (!known.contains_key(&node.op_type)).then(|| sentence(node, "there is no such operator here"))
     };

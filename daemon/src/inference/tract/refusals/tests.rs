@@ -90,7 +90,7 @@ fn an_operator_that_tract_does_not_have_is_named() {
     let graph =
         pb::GraphProto { node: vec![node("Relu", &["x"], &["z"]), node("NMS3D", &["z"], &["y"])], ..<_>::default() };
     assert_eq!(
-        unknown(&model(17, graph)).as_deref(),
+        unknown(&tract_onnx::onnx(), &model(17, graph)).as_deref(),
         Some("op NMS3D at node \"NMS3D_y\": there is no such operator here")
     );
 }

@@ -176,3 +176,66 @@ fn inline(graph: &mut pb::GraphProto, at: usize, condition: bool) -> bool {
     graph.node.splice(at..=at, branch.node.into_iter().chain(results));
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{TABLE, testing::*};
+    use crate::tensor::Dtype;
+    use tract_onnx::pb;
+
+    /// Squeezes axis 1 if it is 1, as PyTorch exports it: the branches differ in rank.
+    fn squeezing(input: &str, output: &str) -> Vec<pb::NodeProto> {
+        let [shape, size, is_one] = ["shape", "size", "is_one"].map(|what| format!("{output}_{what}"));
+        let mut choice = node("If", &[&is_one], &[output]);
+        choice.attribute = vec![
+            branch(
+                "then_branch",
+                vec![node("Squeeze", &[input, "axis"], &["b"])],
+                "b",
+                vec![constant(&longs("axis", &[1], &[1]))],
+            ),
+            branch("else_branch", vec![node("Identity", &[input], &["b"])], "b", vec![]),
+        ];
+        vec![
+            node("Shape", &[input], &[&shape]),
+            node("Gather", &[&shape, "one"], &[&size]),
+            node("Equal", &[&size, "one"], &[&is_one]),
+            choice,
+        ]
+    }
+
+    /// Two of them, whose branches use the same names, and a third inside of a branch of a fourth.
+    fn exported() -> pb::ModelProto {
+        let mut outer = node("If", &["r_known"], &["s"]);
+        outer.attribute = vec![
+            branch("then_branch", vec![node("Neg", &["q"], &["b"])], "b", vec![]),
+            branch("else_branch", squeezing("q", "r"), "r", vec![]),
+        ];
+        let mut nodes = squeezing("x", "p");
+        nodes.push(node("Unsqueeze", &["p", "one_axis"], &["u"]));
+        nodes.extend(squeezing("u", "v"));
+        nodes.push(node("Unsqueeze", &["v", "one_axis"], &["q"]));
+        nodes.push(outer);
+        let graph = pb::GraphProto {
+            node: nodes,
+            initializer: vec![
+                constant(&longs("one", &[], &[1])),
+                constant(&longs("one_axis", &[1], &[1])),
+                constant(&bytes("r_known", Dtype::Bool, &[0], &[])),
+            ],
+            input: vec![value("x", Dtype::Fp32, &[2, 1, 3])],
+            output: vec![pb::ValueInfoProto { name: "s".to_owned(), ..value("s", Dtype::Fp32, &[2, 3]) }],
+            ..<_>::default()
+        };
+        model(13, graph)
+    }
+
+    #[test]
+    fn ifs_on_shapes_become_their_branches() {
+        let input = floats("x", &[2, 1, 3], &[1., 2., 3., 4., 5., 6.]);
+        let outputs = run(TABLE, &exported(), std::slice::from_ref(&input)).unwrap();
+        assert_eq!(outputs[0].shape(), [2, 3]);
+        assert_eq!(outputs[0].data(), input.data());
+        run(&without("fold-ifs"), &exported(), &[input]).expect_err("tract types it now: the row can go");
+    }
+}

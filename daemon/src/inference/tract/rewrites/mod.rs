@@ -3,15 +3,28 @@
 //! A rewrite keeps a model's inputs and outputs and what it computes. To add one: a file here with a function, its test
 //! (which must fail when the row is left out), and its row.
 
+mod celu;
+mod choice;
+mod expand;
 mod fold_ifs;
+mod half_as_single;
+mod log_sum_exp;
+mod negative_indices;
+mod recurrent;
+mod sigmoid;
 mod softmax;
+mod upsample;
 
 #[cfg(test)]
 pub(super) mod testing;
 
 use tract_onnx::{
+    Onnx,
+    model::ParsingContext,
     pb,
     prelude::{TractResult, TypedModel},
+    tract_core::{internal::TypedNode, ops::scan::Scan},
+    tract_hir::internal::InferenceOp,
 };
 
 use super::graph;
@@ -32,9 +45,14 @@ pub(super) struct Rewrite {
 pub(super) enum Apply {
     /// On the ONNX graph, before tract sees it.
     Graph(fn(&mut pb::ModelProto, &Known<'_>) -> Result<(), BackendError>),
-    /// On tract's typed model, before anything declutters it.
+    /// An operator of our own in the place of tract's of this name.
+    Operator(&'static str, Builder),
+    /// On tract's typed model, before anything declutters it; see [`everywhere`].
     Typed(fn(&mut TypedModel) -> TractResult<()>),
 }
+
+/// Makes an operator of an ONNX node, and says which values of the graphs around it are read inside of it.
+type Builder = fn(&ParsingContext<'_>, &pb::NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 /// What is known of a model beside its file, when a plan is made of it.
 pub(super) struct Known<'a> {
@@ -57,14 +75,59 @@ impl<'a> Known<'a> {
 /// In the order in which they are applied; those on the graph all come before those on the typed model.
 pub(super) static TABLE: &[Rewrite] = &[
     Rewrite {
+        name: "half-as-single",
+        what: "half precision is computed in single precision, which is faster and nearer to the truth",
+        apply: Apply::Graph(half_as_single::widen),
+    },
+    Rewrite {
         name: "fold-ifs",
         what: "an If whose condition follows from constants and shapes becomes its branch: tract cannot type the node",
         apply: Apply::Graph(fold_ifs::fold),
     },
     Rewrite {
+        name: "choice",
+        what: "an If that jobs decide keeps both branches as plans; one that cannot work troubles only who takes it",
+        apply: Apply::Operator("If", choice::build),
+    },
+    Rewrite {
+        name: "celu",
+        what: "Celu with an alpha as Elu, because tract forgets a factor below 0",
+        apply: Apply::Graph(celu::as_elu),
+    },
+    Rewrite {
+        name: "log-sum-exp",
+        what: "ReduceLogSumExp relative to the largest value, because tract's overflows from 89 on",
+        apply: Apply::Graph(log_sum_exp::shift),
+    },
+    Rewrite {
+        name: "recurrent",
+        what: "backward layers over reversed sequences, which tract runs forward; an LSTM's initial states for any batch",
+        apply: Apply::Graph(recurrent::straighten),
+    },
+    Rewrite {
+        name: "upsample-scales",
+        what: "the scales of an Upsample before operator set 9 become an input",
+        apply: Apply::Graph(upsample::give_scales),
+    },
+    Rewrite {
+        name: "upsample",
+        what: "Upsample, which tract does not have, is Resize by the floor of asymmetric coordinates",
+        apply: Apply::Operator("Upsample", upsample::build),
+    },
+    Rewrite {
+        name: "indices-from-start",
+        what: "GatherND and ScatterND get no negative indices, at which tract panics",
+        apply: Apply::Typed(negative_indices::count_from_start),
+    },
+    Rewrite {
         name: "mixing-softmax",
         what: "Softmax declares that it mixes its axes, so that tract does not fold it into a table of single elements",
         apply: Apply::Typed(softmax::protect),
+    },
+    Rewrite {
+        name: "exact-sigmoid",
+        what: "a sigmoid that is right near 0 too, where tract's is off by as much as the value itself",
+        apply: Apply::Typed(sigmoid::replace),
     },
 ];
 
@@ -80,6 +143,30 @@ pub(super) fn on_graph(table: &[Rewrite], proto: &mut pb::ModelProto, known: &Kn
         }
     }
     Ok(())
+}
+
+/// tract's reader of ONNX with the operators of the table.
+pub(super) fn reader(table: &[Rewrite]) -> Onnx {
+    let mut onnx = tract_onnx::onnx();
+    for row in table {
+        if let Apply::Operator(name, builder) = row.apply {
+            onnx.op_register.insert(name, builder);
+        }
+    }
+    onnx
+}
+
+/// Calls `change` for every node of a typed model, those in bodies of loops and in branches too.
+fn everywhere(model: &mut TypedModel, change: &mut dyn FnMut(&mut TypedNode)) {
+    for node in model.nodes_mut() {
+        if let Some(scan) = node.op_as_mut::<Scan>() {
+            everywhere(&mut scan.body, change);
+        }
+        if let Some(choice) = node.op_as_mut::<choice::Choice>() {
+            choice.bodies_mut().for_each(|body| everywhere(body, change));
+        }
+        change(node);
+    }
 }
 
 /// Applies the rows on the typed model.

@@ -53,6 +53,23 @@ pub(in crate::inference::tract) const fn data_type(dtype: Dtype) -> pb::tensor_p
     }
 }
 
+/// A branch of an If.
+pub(in crate::inference::tract) fn branch(
+    name: &str,
+    nodes: Vec<pb::NodeProto>,
+    output: &str,
+    constants: Vec<pb::TensorProto>,
+) -> pb::AttributeProto {
+    let graph = pb::GraphProto {
+        node: nodes,
+        initializer: constants,
+        output: vec![pb::ValueInfoProto { name: output.to_owned(), ..<_>::default() }],
+        ..<_>::default()
+    };
+    let r#type = pb::attribute_proto::AttributeType::Graph as i32;
+    pb::AttributeProto { name: name.to_owned(), r#type, g: Some(graph), ..<_>::default() }
+}
+
 /// A graph's input or output.
 pub(in crate::inference::tract) fn value(name: &str, dtype: Dtype, shape: &[i64]) -> pb::ValueInfoProto {
     use pb::tensor_shape_proto::{Dimension, dimension::Value};
