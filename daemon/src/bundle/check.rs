@@ -5,13 +5,14 @@ use std::sync::Arc;
 use picket_core::escalation::anomaly;
 
 use super::{
-    BundleError, ConcludeStep, PrepareStep, Task,
+    BundleError, Task,
     decision::{self, Decision},
     manifest::{Manifest, RawTensor},
     steps,
 };
 use crate::{
     config::{section::unknown_word, words::name_fault},
+    pipeline::{conclude::Conclude, prepare::Step},
     ports::TensorSpec,
     tensor::{Dtype, elements},
 };
@@ -22,8 +23,10 @@ pub struct Declared {
     pub labels: Arc<[String]>,
     pub inputs: Vec<TensorSpec>,
     pub outputs: Vec<TensorSpec>,
-    pub prepare: Vec<PrepareStep>,
-    pub conclude: Vec<ConcludeStep>,
+    pub prepare: Vec<Step>,
+    /// The inputs after these steps: what the model takes.
+    pub prepared: Vec<TensorSpec>,
+    pub conclude: Vec<Arc<dyn Conclude>>,
     pub decision: Decision,
 }
 
@@ -47,14 +50,10 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     let inputs = tensors(manifest, "input", &raw.input)?;
     let outputs = tensors(manifest, "output", &raw.output)?;
     let labels = labels(manifest, task, &outputs)?;
-    let prepare = steps::prepare(manifest, &inputs)?;
-    let conclude = steps::conclude(manifest)?;
-    if let (true, Some(step)) = (task != Task::Classify, raw.conclude.first()) {
-        let message = format!("there are no steps behind the outputs of task `{}`", task.name());
-        return Err(manifest.invalid(step, message));
-    }
+    let (prepare, prepared) = steps::prepare(manifest, &inputs)?;
+    let conclude = steps::conclude(manifest, task, &outputs, &labels)?;
     let decision = decision::read(manifest, task, &outputs)?;
-    Ok(Declared { task, labels, inputs, outputs, prepare, conclude, decision })
+    Ok(Declared { task, labels, inputs, outputs, prepare, prepared, conclude, decision })
 }
 
 const TASKS: [&str; 4] = ["classify", "anomaly", "regress", "tensor"];

@@ -26,12 +26,11 @@ use picket_core::{
 };
 
 use self::files::Folder;
-pub use self::{
-    golden::Golden,
-    manifest::Card,
-    steps::{ConcludeStep, PrepareStep},
+pub use self::{golden::Golden, manifest::Card};
+use crate::{
+    pipeline::{conclude::Conclude, prepare::Step},
+    ports::TensorSpec,
 };
-use crate::ports::TensorSpec;
 
 /// The file that makes a folder a bundle.
 pub const MANIFEST: &str = "bundle.toml";
@@ -49,8 +48,10 @@ pub struct Bundle {
     pub inputs: Vec<TensorSpec>,
     /// What the model gives. Empty: not declared.
     pub outputs: Vec<TensorSpec>,
-    pub prepare: Vec<PrepareStep>,
-    pub conclude: Vec<ConcludeStep>,
+    pub prepare: Vec<Step>,
+    /// The inputs after the prepare steps: what the model takes. Empty as `inputs`.
+    pub prepared: Vec<TensorSpec>,
+    pub conclude: Vec<Arc<dyn Conclude>>,
     /// What makes an answer right.
     pub measure: Measure,
     /// Of the number that it gives.
@@ -149,6 +150,7 @@ impl Bundle {
             inputs: declared.inputs,
             outputs: declared.outputs,
             prepare: declared.prepare,
+            prepared: declared.prepared,
             conclude: declared.conclude,
             measure: declared.decision.measure,
             unit: declared.decision.unit,
@@ -204,6 +206,7 @@ impl Bundle {
             inputs: Vec::new(),
             outputs: Vec::new(),
             prepare: Vec::new(),
+            prepared: Vec::new(),
             conclude: Vec::new(),
             measure: Measure::Classes,
             unit: None,

@@ -12,7 +12,7 @@ use tract_onnx::{
 };
 
 use super::{
-    convert, graph, refusals,
+    convert, graph, operators, refusals,
     rewrites::{self, Known, Rewrite},
 };
 use crate::{
@@ -27,6 +27,7 @@ pub(super) fn parse(model: &[u8]) -> Result<pb::ModelProto, BackendError> {
     if proto.graph.is_none() {
         return Err(BackendError::Broken("not an ONNX model: it has no graph".to_owned()));
     }
+    operators::check(&proto, &rewrites::reader(rewrites::TABLE))?;
     Ok(proto)
 }
 
@@ -62,7 +63,7 @@ fn spec(value: &pb::ValueInfoProto, what: &str) -> Result<TensorSpec, BackendErr
     let dtype = pb::tensor_proto::DataType::try_from(tensor.elem_type)
         .ok()
         .and_then(onnx_dtype)
-        .ok_or_else(|| BackendError::Unsupported(format!("{what} {name:?} has ONNX type {}", tensor.elem_type)))?;
+        .ok_or_else(|| BackendError::Unsupported(format!("{what} {name:?} is of {}", type_name(tensor.elem_type))))?;
     let shape = tensor.shape.as_ref().map(|shape| {
         let dim = |d: &pb::tensor_shape_proto::Dimension| match d.value {
             Some(dimension::Value::DimValue(n)) => usize::try_from(n).ok().filter(|n| *n > 0),
@@ -71,6 +72,12 @@ fn spec(value: &pb::ValueInfoProto, what: &str) -> Result<TensorSpec, BackendErr
         shape.dim.iter().map(dim).collect()
     });
     Ok(TensorSpec { name, dtype, shape: shape.unwrap_or_default() })
+}
+
+/// ONNX's own name of an element type.
+fn type_name(elem_type: i32) -> String {
+    pb::tensor_proto::DataType::try_from(elem_type)
+        .map_or_else(|_| format!("ONNX type {elem_type}"), |known| known.as_str_name().to_owned())
 }
 
 const fn onnx_dtype(data_type: pb::tensor_proto::DataType) -> Option<Dtype> {
@@ -106,20 +113,18 @@ pub(super) fn plan(
     mut proto: pb::ModelProto,
     shapes: &[Vec<usize>],
 ) -> Result<Arc<TypedRunnableModel>, BackendError> {
+    let reader = rewrites::reader(table);
     let known = Known::new(&proto, shapes);
     rewrites::on_graph(table, &mut proto, &known)?;
     refusals::check(&proto)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
     // only a hint, and what the operators say counts.
-    let strict = optimised(table, &rewrites::reader(table), &proto, shapes);
+    let strict = optimised(table, &reader, &proto, shapes);
     let model = match strict {
         Ok(model) => model,
         Err(first) => {
-            let lenient = rewrites::reader(table).with_ignore_value_info(true).with_ignore_output_shapes(true);
-            optimised(table, &lenient, &proto, shapes).map_err(|_| {
-                let unknown = refusals::unknown(&lenient, &proto);
-                unknown.map_or_else(|| unsupported(&first), BackendError::Unsupported)
-            })?
+            let lenient = reader.with_ignore_value_info(true).with_ignore_output_shapes(true);
+            optimised(table, &lenient, &proto, shapes).map_err(|_| unsupported(&first))?
         }
     };
     drop(proto);

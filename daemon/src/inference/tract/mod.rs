@@ -3,6 +3,7 @@
 mod convert;
 mod graph;
 mod load;
+mod operators;
 mod refusals;
 mod rewrites;
 

@@ -5,10 +5,10 @@
 
 mod node;
 
-use tract_onnx::{Onnx, pb};
+use tract_onnx::pb;
 
 use self::node::{Node, Scope};
-use super::graph;
+use super::{graph, operators};
 use crate::ports::BackendError;
 
 /// The newest operator set of ONNX that the conformance cases are of. What a later one changes, nobody here has seen.
@@ -140,11 +140,8 @@ pub(super) fn check(proto: &pb::ModelProto) -> Result<(), BackendError> {
 
 fn reason(node: &Node<'_>) -> Option<&'static str> {
     let op = node.proto.op_type.as_str();
-    match node.proto.domain.as_str() {
-        "" | "ai.onnx" | "ai.onnx.ml" => {}
-        "com.microsoft" if NAMESAKES.contains(&op) => return Some("of com.microsoft, which ONNX's own is not"),
-        "com.microsoft" => {}
-        _ => return Some("of a domain that is unknown here"),
+    if node.proto.domain == "com.microsoft" && NAMESAKES.contains(&op) {
+        return Some("it is not the operator of this name that ONNX has");
     }
     if node.opset < 7 && ONCE_BROADCAST.contains(&op) && node.has("axis") {
         return Some("the broadcasting of operator sets before 7 is ignored");
@@ -152,20 +149,8 @@ fn reason(node: &Node<'_>) -> Option<&'static str> {
     TABLE.iter().find(|row| row.op == op && (row.when)(node)).map(|row| row.why)
 }
 
-/// A better reason than tract's own for a model that it does not take: the first operator that it does not have.
-pub(super) fn unknown(reader: &Onnx, proto: &pb::ModelProto) -> Option<String> {
-    let known = &reader.op_register.0;
-    let missing = |node: &pb::NodeProto| {
-        (!known.contains_key(&node.op_type)).then(|| sentence(node, "there is no such operator here"))
-    };
-    graph::find_node(proto.graph.as_ref()?, &mut { missing })
-}
-
 fn sentence(node: &pb::NodeProto, why: &str) -> String {
-    let first = node.output.iter().find(|output| !output.is_empty());
-    let name = if node.name.is_empty() { first } else { Some(&node.name) };
-    let domain = if node.domain.is_empty() { String::new() } else { format!("{}.", node.domain) };
-    format!("op {domain}{} at node {:?}: {why}", node.op_type, name.map_or("", String::as_str))
+    format!("op {} at node {:?}: {why}", operators::name(node), operators::place(node))
 }
 
 fn opset(proto: &pb::ModelProto) -> i64 {
