@@ -61,6 +61,7 @@ fn attempt(case: &Case, variant: Variant, folder: &Path) -> Result<(), Verdict> 
             shape: tensor.shape().iter().copied().map(Some).collect(),
         };
         bundle.inputs = inputs.iter().map(fixed).collect();
+        bundle.prepared.clone_from(&bundle.inputs);
     }
     let served =
         Served::load(bundle).map_err(|failure| Verdict::Refuse(format!("{}: {}", failure.code, failure.message)))?;
