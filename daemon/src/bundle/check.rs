@@ -5,7 +5,7 @@ use std::sync::Arc;
 use picket_core::escalation::anomaly;
 
 use super::{
-    BundleError, Task,
+    BundleError, Task, constants,
     decision::{self, Decision},
     manifest::{Manifest, RawTensor},
     steps,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{section::unknown_word, words::name_fault},
     pipeline::{conclude::Conclude, prepare::Step},
-    ports::TensorSpec,
+    ports::{Constant, TensorSpec},
     tensor::{Dtype, elements},
 };
 
@@ -22,6 +22,7 @@ pub struct Declared {
     pub task: Task,
     pub labels: Arc<[String]>,
     pub inputs: Vec<TensorSpec>,
+    pub constants: Vec<Constant>,
     pub outputs: Vec<TensorSpec>,
     pub prepare: Vec<Step>,
     /// The inputs after these steps: what the model takes.
@@ -48,12 +49,13 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     }
     let task = task(manifest)?;
     let inputs = tensors(manifest, "input", &raw.input)?;
+    let constants = constants::read(manifest, &inputs)?;
     let outputs = tensors(manifest, "output", &raw.output)?;
     let labels = labels(manifest, task, &outputs)?;
     let (prepare, prepared) = steps::prepare(manifest, &inputs)?;
     let conclude = steps::conclude(manifest, task, &outputs, &labels)?;
     let decision = decision::read(manifest, task, &outputs)?;
-    Ok(Declared { task, labels, inputs, outputs, prepare, prepared, conclude, decision })
+    Ok(Declared { task, labels, inputs, constants, outputs, prepare, prepared, conclude, decision })
 }
 
 const TASKS: [&str; 4] = ["classify", "anomaly", "regress", "tensor"];

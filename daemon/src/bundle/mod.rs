@@ -5,6 +5,7 @@
 
 pub mod calibration;
 mod check;
+mod constants;
 mod decision;
 pub(crate) mod files;
 pub mod golden;
@@ -29,7 +30,7 @@ use self::files::Folder;
 pub use self::{golden::Golden, manifest::Card};
 use crate::{
     pipeline::{conclude::Conclude, prepare::Step},
-    ports::TensorSpec,
+    ports::{Constant, TensorSpec},
 };
 
 /// The file that makes a folder a bundle.
@@ -48,6 +49,8 @@ pub struct Bundle {
     pub inputs: Vec<TensorSpec>,
     /// What the model gives. Empty: not declared.
     pub outputs: Vec<TensorSpec>,
+    /// Inputs of the model that no job brings.
+    pub constants: Vec<Constant>,
     pub prepare: Vec<Step>,
     /// The inputs after the prepare steps: what the model takes. Empty as `inputs`.
     pub prepared: Vec<TensorSpec>,
@@ -148,6 +151,7 @@ impl Bundle {
             task: declared.task,
             labels: declared.labels,
             inputs: declared.inputs,
+            constants: declared.constants,
             outputs: declared.outputs,
             prepare: declared.prepare,
             prepared: declared.prepared,
@@ -204,6 +208,7 @@ impl Bundle {
             task: Task::Tensor,
             labels: Arc::from([]),
             inputs: Vec::new(),
+            constants: Vec::new(),
             outputs: Vec::new(),
             prepare: Vec::new(),
             prepared: Vec::new(),

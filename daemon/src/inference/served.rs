@@ -16,7 +16,7 @@ use crate::{
         conclude::{Ran, conclude},
         prepare::{Prepared, prepare},
     },
-    ports::{Backend, Content, Inferred, Model, Runner, Signature, TensorSpec},
+    ports::{Backend, Content, Fixed, Inferred, Model, Runner, Signature, TensorSpec},
     tensor::Tensor,
 };
 
@@ -45,7 +45,8 @@ impl Served {
 
     pub fn load_with(backend: &dyn Backend, bundle: Bundle) -> Result<Self, Failure> {
         let shapes = declared_shapes(&bundle)?;
-        let loaded = catch_unwind(AssertUnwindSafe(|| backend.load(&bundle.model, shapes.as_deref())));
+        let fixed = Fixed { shapes: shapes.as_deref(), constants: &bundle.constants };
+        let loaded = catch_unwind(AssertUnwindSafe(|| backend.load_fixed(&bundle.model, &fixed)));
         let model = match loaded {
             Ok(Ok(model)) => model,
             Ok(Err(error)) => return Err(backend_failure(&bundle, &error)),

@@ -54,7 +54,7 @@ pub(super) fn signature(proto: &pb::ModelProto, shapes: Option<&[Vec<usize>]>) -
     Ok(Signature { inputs, outputs })
 }
 
-fn spec(value: &pb::ValueInfoProto, what: &str) -> Result<TensorSpec, BackendError> {
+pub(super) fn spec(value: &pb::ValueInfoProto, what: &str) -> Result<TensorSpec, BackendError> {
     use pb::{tensor_shape_proto::dimension, type_proto};
     let name = value.name.clone();
     let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
@@ -80,23 +80,27 @@ fn type_name(elem_type: i32) -> String {
         .map_or_else(|_| format!("ONNX type {elem_type}"), |known| known.as_str_name().to_owned())
 }
 
-const fn onnx_dtype(data_type: pb::tensor_proto::DataType) -> Option<Dtype> {
+fn onnx_dtype(known: pb::tensor_proto::DataType) -> Option<Dtype> {
+    Dtype::ALL.into_iter().find(|dtype| data_type(*dtype) == known)
+}
+
+/// ONNX's element type of ours.
+pub(super) const fn data_type(dtype: Dtype) -> pb::tensor_proto::DataType {
     use pb::tensor_proto::DataType;
-    Some(match data_type {
-        DataType::Bool => Dtype::Bool,
-        DataType::Int8 => Dtype::Int8,
-        DataType::Int16 => Dtype::Int16,
-        DataType::Int32 => Dtype::Int32,
-        DataType::Int64 => Dtype::Int64,
-        DataType::Uint8 => Dtype::Uint8,
-        DataType::Uint16 => Dtype::Uint16,
-        DataType::Uint32 => Dtype::Uint32,
-        DataType::Uint64 => Dtype::Uint64,
-        DataType::Float16 => Dtype::Fp16,
-        DataType::Float => Dtype::Fp32,
-        DataType::Double => Dtype::Fp64,
-        _ => return None,
-    })
+    match dtype {
+        Dtype::Bool => DataType::Bool,
+        Dtype::Int8 => DataType::Int8,
+        Dtype::Int16 => DataType::Int16,
+        Dtype::Int32 => DataType::Int32,
+        Dtype::Int64 => DataType::Int64,
+        Dtype::Uint8 => DataType::Uint8,
+        Dtype::Uint16 => DataType::Uint16,
+        Dtype::Uint32 => DataType::Uint32,
+        Dtype::Uint64 => DataType::Uint64,
+        Dtype::Fp16 => DataType::Float16,
+        Dtype::Fp32 => DataType::Float,
+        Dtype::Fp64 => DataType::Double,
+    }
 }
 
 /// One of everything that the model leaves open, which is right for batches.
