@@ -24,6 +24,9 @@ struct Options {
     /// The report as JSON, with every case, instead of the tables.
     #[arg(long)]
     json: bool,
+    /// The cases are others than ONNX's own; the report is a part of another one.
+    #[arg(long)]
+    beyond: bool,
     /// Only cases whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
@@ -53,7 +56,7 @@ fn main() -> Result<ExitCode> {
         println!("{}", report::json(&outcomes, &options.date)?);
     } else {
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-        print!("{}", report::markdown(&outcomes, &options.date, profile));
+        print!("{}", report::markdown(&outcomes, &options.date, profile, options.beyond));
     }
     let right = report::totals(&outcomes).values().all(|count| count.wrong + count.crash == 0);
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -154,6 +154,7 @@ fn optimised(
         model.set_input_fact(index, fact)?;
     }
     let mut typed = model.into_typed()?;
+    refusals::check_typed(&typed)?;
     rewrites::on_typed(table, &mut typed)?;
     typed.into_decluttered()?.into_optimized()
 }

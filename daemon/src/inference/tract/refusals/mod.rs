@@ -4,10 +4,12 @@
 //! narrow as the graph tells it. What can be mended exactly is mended in `rewrites` and has no row here.
 
 mod node;
+mod typed;
 
 use tract_onnx::pb;
 
 use self::node::{Node, Scope};
+pub(super) use self::typed::check_typed;
 use super::{graph, operators};
 use crate::ports::BackendError;
 

@@ -85,6 +85,34 @@ fn an_operator_set_from_the_future_is_refused() {
     assert!(verdict_with(NEWEST_OPSET + 1, node("Relu", &["x"], &["y"]), &[]).is_err());
 }
 
+/// In a debug build the subtraction that wraps panics, which `Served` catches.
+#[test]
+fn a_deconvolution_whose_output_shape_cuts_is_not_served() {
+    use super::super::{load, rewrites};
+    let mut deconvolution = node("ConvTranspose", &["x", "w"], &["y"]);
+    let shape = |name: &str, ints: &[i64]| pb::AttributeProto {
+        name: name.to_owned(),
+        ints: ints.to_vec(),
+        r#type: pb::attribute_proto::AttributeType::Ints as i32,
+        ..<_>::default()
+    };
+    let planned = |size: i64| {
+        deconvolution.attribute = vec![shape("strides", &[2]), shape("output_shape", &[size])];
+        let graph = pb::GraphProto {
+            node: vec![deconvolution.clone()],
+            initializer: vec![constant(&floats("w", &[1, 1, 3], &[1.0; 3]))],
+            input: vec![value("x", Dtype::Fp32, &[1, 1, 4])],
+            output: vec![value("y", Dtype::Fp32, &[1, 1, size])],
+            ..<_>::default()
+        };
+        load::plan(rewrites::TABLE, model(13, graph), &[vec![1, 1, 4]])
+    };
+    let mut planned = std::panic::AssertUnwindSafe(planned);
+    assert!(planned(10).is_ok());
+    let cut = std::panic::catch_unwind(move || planned(8).map(|_| ()).map_err(|error| error.to_string()));
+    assert!(cut.is_err() || cut.is_ok_and(|plan| plan.is_err_and(|why| why.contains("op ConvTranspose at node"))));
+}
+
 #[test]
 fn rows_stand_by_operator_and_say_why() {
     assert!(TABLE.is_sorted_by_key(|row| row.op));
