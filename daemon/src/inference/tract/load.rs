@@ -12,7 +12,7 @@ use tract_onnx::{
 };
 
 use super::{
-    convert, graph, operators,
+    convert, graph, operators, refusals,
     rewrites::{self, Known, Rewrite},
 };
 use crate::{
@@ -120,6 +120,7 @@ pub(super) fn plan(
     let reader = rewrites::reader(table);
     let known = Known::new(&proto, shapes, &reader);
     rewrites::on_graph(table, &mut proto, &known)?;
+    refusals::check(&proto)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
     // only a hint, and what the operators say counts.
     let strict = optimised(table, &reader, &proto, shapes);
@@ -153,6 +154,7 @@ fn optimised(
         model.set_input_fact(index, fact)?;
     }
     let mut typed = model.into_typed()?;
+    refusals::check_typed(&typed)?;
     rewrites::on_typed(table, &mut typed)?;
     typed.into_decluttered()?.into_optimized()
 }

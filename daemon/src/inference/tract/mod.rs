@@ -5,6 +5,7 @@ mod convert;
 mod graph;
 mod load;
 mod operators;
+mod refusals;
 mod rewrites;
 
 use std::sync::{Arc, Mutex, PoisonError};

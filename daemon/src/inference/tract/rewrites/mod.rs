@@ -4,11 +4,17 @@
 //! (which must fail when the row is left out), and its row.
 
 mod apart;
+mod celu;
 mod choice;
+mod expand;
 mod fold_ifs;
 mod half_as_single;
+mod log_sum_exp;
+mod negative_indices;
+mod recurrent;
 mod sigmoid;
 mod softmax;
+mod upsample;
 
 #[cfg(test)]
 pub(super) mod testing;
@@ -85,6 +91,36 @@ pub(super) static TABLE: &[Rewrite] = &[
         name: "choice",
         what: "an If that jobs decide keeps both branches as plans; one that cannot work troubles only who takes it",
         apply: Apply::Operator("If", choice::build),
+    },
+    Rewrite {
+        name: "celu",
+        what: "Celu with an alpha as Elu, because tract forgets a factor below 0",
+        apply: Apply::Graph(celu::as_elu),
+    },
+    Rewrite {
+        name: "log-sum-exp",
+        what: "ReduceLogSumExp relative to the largest value, because tract's overflows from 89 on",
+        apply: Apply::Graph(log_sum_exp::shift),
+    },
+    Rewrite {
+        name: "recurrent",
+        what: "backward layers over reversed sequences, which tract runs forward; an LSTM's initial states for any batch",
+        apply: Apply::Graph(recurrent::straighten),
+    },
+    Rewrite {
+        name: "upsample-scales",
+        what: "the scales of an Upsample before operator set 9 become an input",
+        apply: Apply::Graph(upsample::give_scales),
+    },
+    Rewrite {
+        name: "upsample",
+        what: "Upsample, which tract does not have, is Resize by the floor of asymmetric coordinates",
+        apply: Apply::Operator("Upsample", upsample::build),
+    },
+    Rewrite {
+        name: "indices-from-start",
+        what: "GatherND and ScatterND get no negative indices, at which tract panics",
+        apply: Apply::Typed(negative_indices::count_from_start),
     },
     Rewrite {
         name: "mixing-softmax",
