@@ -157,6 +157,8 @@ pub const MAX_GOLDEN_BYTES: u64 = 64 << 20;
 pub const GOLDEN_ARRAYS: usize = 64;
 /// Golden vectors of one bundle.
 pub const GOLDEN_VECTORS: usize = 64;
+/// Conditions of `If` nodes that are looked into when a plan is made of a model.
+pub const FOLDED_IFS: usize = 1024;
 /// Bytes of one file of labelled cases, packed and unpacked.
 pub const MAX_LABELLED_BYTES: u64 = 1 << 30;
 /// Labelled cases that a calibration takes.

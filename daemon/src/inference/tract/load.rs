@@ -11,7 +11,10 @@ use tract_onnx::{
     tract_hir::internal::{DimLike, Factoid, InferenceFact, InferenceModel, InferenceModelExt},
 };
 
-use super::{convert, softmax};
+use super::{
+    convert, graph,
+    rewrites::{self, Known, Rewrite},
+};
 use crate::{
     ports::{BackendError, Signature, TensorSpec},
     tensor::{Dtype, elements},
@@ -32,13 +35,7 @@ pub(super) fn signature(proto: &pb::ModelProto, shapes: Option<&[Vec<usize>]>) -
     let Some(graph) = &proto.graph else {
         return Err(BackendError::Broken("the model has no graph".to_owned()));
     };
-    let initialised = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
-    let mut inputs = graph
-        .input
-        .iter()
-        .filter(|input| !initialised(&input.name))
-        .map(|input| spec(input, "input"))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut inputs = graph::inputs(graph).map(|input| spec(input, "input")).collect::<Result<Vec<_>, _>>()?;
     if let Some(shapes) = shapes {
         if shapes.len() != inputs.len() {
             let message = format!("the model has {} inputs, {} were declared", inputs.len(), shapes.len());
@@ -100,22 +97,37 @@ pub(super) fn default_shapes(signature: &Signature) -> Vec<Vec<usize>> {
     signature.inputs.iter().map(|input| input.shape.iter().map(|dim| dim.unwrap_or(1)).collect()).collect()
 }
 
-/// Analyses, types, protects, optimises.
-pub(super) fn plan(proto: &pb::ModelProto, shapes: &[Vec<usize>]) -> Result<Arc<TypedRunnableModel>, BackendError> {
+/// Rewrites, analyses, types, optimises.
+///
+/// # Errors
+/// The model uses what tract cannot run.
+pub(super) fn plan(
+    table: &[Rewrite],
+    mut proto: pb::ModelProto,
+    shapes: &[Vec<usize>],
+) -> Result<Arc<TypedRunnableModel>, BackendError> {
+    let known = Known::new(&proto, shapes);
+    rewrites::on_graph(table, &mut proto, &known)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
     // only a hint, and what the operators say counts.
-    let strict = optimised(&onnx(), proto, shapes);
+    let strict = optimised(table, &onnx(), &proto, shapes);
     let model = match strict {
         Ok(model) => model,
         Err(first) => {
             let lenient = onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-            optimised(&lenient, proto, shapes).map_err(|_| unsupported(&first))?
+            optimised(table, &lenient, &proto, shapes).map_err(|_| unsupported(&first))?
         }
     };
+    drop(proto);
     model.into_runnable().map_err(|error| unsupported(&error))
 }
 
-fn optimised(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto, shapes: &[Vec<usize>]) -> TractResult<TypedModel> {
+fn optimised(
+    table: &[Rewrite],
+    onnx: &tract_onnx::Onnx,
+    proto: &pb::ModelProto,
+    shapes: &[Vec<usize>],
+) -> TractResult<TypedModel> {
     let mut model: InferenceModel = onnx.model_for_proto_model(proto)?;
     for (index, shape) in shapes.iter().enumerate() {
         if elements(shape).is_none() {
@@ -129,7 +141,7 @@ fn optimised(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto, shapes: &[Vec<usiz
         model.set_input_fact(index, fact)?;
     }
     let mut typed = model.into_typed()?;
-    softmax::protect(&mut typed);
+    rewrites::on_typed(table, &mut typed)?;
     typed.into_decluttered()?.into_optimized()
 }
 

@@ -1,8 +1,9 @@
 //! The tract backend. The only folder that names tract (I7).
 
 mod convert;
+mod graph;
 mod load;
-mod softmax;
+mod rewrites;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +27,7 @@ impl Backend for Tract {
         let parsed = load::parse(model)?;
         let signature = load::signature(&parsed, shapes)?;
         let default = shapes.map_or_else(|| load::default_shapes(&signature), <[_]>::to_vec);
-        let plan = load::plan(&parsed, &default)?;
+        let plan = load::plan(rewrites::TABLE, parsed, &default)?;
         let free = signature.inputs.iter().any(|input| input.shape.contains(&None));
         let signature = load::with_output_facts(signature, &plan, free);
         Ok(Arc::new(TractModel {
@@ -61,7 +62,7 @@ impl TractModel {
         let Some(source) = &self.source else {
             return Err(BackendError::Run("this model has fixed input shapes".to_owned()));
         };
-        let plan = load::plan(&load::parse(source)?, shapes)?;
+        let plan = load::plan(rewrites::TABLE, load::parse(source)?, shapes)?;
         if plans.len() >= limits::PLANS_PER_MODEL {
             plans.remove(0);
         }

@@ -44,10 +44,49 @@ impl TypedOp for MixingSoftmax {
 }
 
 /// Puts [`MixingSoftmax`] in every Softmax's place. To be called before anything declutters.
-pub(super) fn protect(model: &mut TypedModel) {
+pub(super) fn protect(model: &mut TypedModel) -> TractResult<()> {
     for node in model.nodes_mut() {
         if let Some(softmax) = node.op_as::<Softmax>() {
             node.op = Box::new(MixingSoftmax(softmax.clone()));
         }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{TABLE, testing::*};
+    use crate::tensor::{Dtype, Tensor};
+
+    /// A softmax between bytes, as quantised classifiers end.
+    fn classifier() -> tract_onnx::pb::ModelProto {
+        let graph = tract_onnx::pb::GraphProto {
+            node: vec![
+                node("DequantizeLinear", &["x", "scale", "zero"], &["logits"]),
+                node("Softmax", &["logits"], &["p"]),
+                node("QuantizeLinear", &["p", "fine", "zero"], &["y"]),
+            ],
+            initializer: vec![
+                constant(&floats("scale", &[], &[0.1])),
+                constant(&floats("fine", &[], &[1.0 / 256.0])),
+                constant(&bytes("zero", Dtype::Uint8, &[0], &[])),
+            ],
+            input: vec![value("x", Dtype::Uint8, &[1, 4])],
+            output: vec![value("y", Dtype::Uint8, &[1, 4])],
+            ..Default::default()
+        };
+        model(13, graph)
+    }
+
+    fn answer(table: &[super::super::Rewrite]) -> Vec<u8> {
+        let outputs = run(table, &classifier(), &[bytes("x", Dtype::Uint8, &[0, 10, 20, 40], &[1, 4])]).unwrap();
+        outputs.first().map(Tensor::data).unwrap().to_vec()
+    }
+
+    #[test]
+    fn quantised_classes_are_not_saturated() {
+        // exp(0, 1, 2, 4) / 65.705, in 256ths.
+        assert_eq!(answer(TABLE), [4, 11, 29, 213]);
+        assert_eq!(answer(&without("mixing-softmax")), [255; 4], "tract has mended this: the row can go");
     }
 }

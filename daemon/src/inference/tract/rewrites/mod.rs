@@ -1,0 +1,111 @@
+//! The table of rewrites: what is done to a model so that tract answers it right, and fast.
+//!
+//! A rewrite keeps a model's inputs and outputs and what it computes. To add one: a file here with a function, its test
+//! (which must fail when the row is left out), and its row.
+
+mod fold_ifs;
+mod softmax;
+
+#[cfg(test)]
+mod testing;
+
+use tract_onnx::{
+    pb,
+    prelude::{TractResult, TypedModel},
+};
+
+use super::graph;
+use crate::ports::BackendError;
+
+/// One row of the table.
+#[derive(Clone, Copy)]
+pub(super) struct Rewrite {
+    pub(super) name: &'static str,
+    /// What it does, and why.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reader; a test walks the table"))]
+    pub(super) what: &'static str,
+    pub(super) apply: Apply,
+}
+
+/// Where a rewrite takes place.
+#[derive(Clone, Copy)]
+pub(super) enum Apply {
+    /// On the ONNX graph, before tract sees it.
+    Graph(fn(&mut pb::ModelProto, &Known<'_>) -> Result<(), BackendError>),
+    /// On tract's typed model, before anything declutters it.
+    Typed(fn(&mut TypedModel) -> TractResult<()>),
+}
+
+/// What is known of a model beside its file, when a plan is made of it.
+pub(super) struct Known<'a> {
+    /// Names and shapes of the inputs.
+    inputs: Vec<(String, &'a [usize])>,
+}
+
+impl<'a> Known<'a> {
+    /// `shapes` of the inputs in the graph's order, without those that have initial values.
+    pub(super) fn new(proto: &pb::ModelProto, shapes: &'a [Vec<usize>]) -> Self {
+        let names = proto.graph.iter().flat_map(graph::inputs).map(|input| input.name.clone());
+        Self { inputs: names.zip(shapes.iter().map(Vec::as_slice)).collect() }
+    }
+
+    pub(super) fn shape_of(&self, input: &str) -> Option<&'a [usize]> {
+        self.inputs.iter().find(|(name, _)| name == input).map(|(_, shape)| *shape)
+    }
+}
+
+/// In the order in which they are applied; those on the graph all come before those on the typed model.
+pub(super) static TABLE: &[Rewrite] = &[
+    Rewrite {
+        name: "fold-ifs",
+        what: "an If whose condition follows from constants and shapes becomes its branch: tract cannot type the node",
+        apply: Apply::Graph(fold_ifs::fold),
+    },
+    Rewrite {
+        name: "mixing-softmax",
+        what: "Softmax declares that it mixes its axes, so that tract does not fold it into a table of single elements",
+        apply: Apply::Typed(softmax::protect),
+    },
+];
+
+/// Applies the rows on the ONNX graph.
+///
+/// # Errors
+/// A row cannot make sense of the graph.
+pub(super) fn on_graph(table: &[Rewrite], proto: &mut pb::ModelProto, known: &Known<'_>) -> Result<(), BackendError> {
+    for row in table {
+        if let Apply::Graph(apply) = row.apply {
+            tracing::trace!(rewrite = row.name, "on the graph");
+            apply(proto, known)?;
+        }
+    }
+    Ok(())
+}
+
+/// Applies the rows on the typed model.
+///
+/// # Errors
+/// A row cannot make sense of the model.
+pub(super) fn on_typed(table: &[Rewrite], model: &mut TypedModel) -> TractResult<()> {
+    for row in table {
+        if let Apply::Typed(apply) = row.apply {
+            tracing::trace!(rewrite = row.name, "on the typed model");
+            apply(model)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_name_of_its_own_and_says_what_it_does() {
+        let mut names: Vec<&str> = TABLE.iter().map(|row| row.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TABLE.len());
+        assert!(TABLE.iter().all(|row| row.what.len() > 20));
+    }
+}
