@@ -2,6 +2,7 @@
 
 mod convert;
 mod graph;
+mod int8;
 mod load;
 mod rewrites;
 

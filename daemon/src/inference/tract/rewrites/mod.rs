@@ -4,6 +4,7 @@
 //! (which must fail when the row is left out), and its row.
 
 mod fold_ifs;
+mod quantised;
 mod softmax;
 
 #[cfg(test)]
@@ -65,6 +66,21 @@ pub(super) static TABLE: &[Rewrite] = &[
         name: "mixing-softmax",
         what: "Softmax declares that it mixes its axes, so that tract does not fold it into a table of single elements",
         apply: Apply::Typed(softmax::protect),
+    },
+    Rewrite {
+        name: "quantised-conv",
+        what: "a convolution between DequantizeLinear and QuantizeLinear computes on the codes, channels last",
+        apply: Apply::Typed(quantised::conv),
+    },
+    Rewrite {
+        name: "quantised-matmul",
+        what: "a matrix product between DequantizeLinear and QuantizeLinear, with its bias, computes on the codes",
+        apply: Apply::Typed(quantised::matmul),
+    },
+    Rewrite {
+        name: "quantised-add",
+        what: "a sum of two tensors between DequantizeLinear and QuantizeLinear computes on the codes",
+        apply: Apply::Typed(quantised::add),
     },
 ];
 
