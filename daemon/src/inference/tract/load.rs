@@ -110,11 +110,11 @@ pub(super) fn plan(
     rewrites::on_graph(table, &mut proto, &known)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
     // only a hint, and what the operators say counts.
-    let strict = optimised(table, &onnx(), &proto, shapes);
+    let strict = optimised(table, &rewrites::keeping_codes(onnx()), &proto, shapes);
     let model = match strict {
         Ok(model) => model,
         Err(first) => {
-            let lenient = onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
+            let lenient = rewrites::keeping_codes(onnx()).with_ignore_value_info(true).with_ignore_output_shapes(true);
             optimised(table, &lenient, &proto, shapes).map_err(|_| unsupported(&first))?
         }
     };

@@ -13,9 +13,10 @@ use super::{
 pub(in crate::inference::tract) struct QuantisedAdd {
     /// Of each input; only type and zero point count.
     pub(in crate::inference::tract) x: [Codes; 2],
-    /// Scale of each input over that of the output.
-    pub(in crate::inference::tract) factors: [f32; 2],
+    pub(in crate::inference::tract) scales: [f32; 2],
     pub(in crate::inference::tract) y: Codes,
+    /// One over the output's scale.
+    pub(in crate::inference::tract) recip: f32,
 }
 
 impl Eq for QuantisedAdd {}
@@ -39,9 +40,9 @@ impl EvalOp for QuantisedAdd {
         let mut y = Tensor::zero_dt(self.y.datum_type(), a.shape())?;
         let term = |index: usize, tensor| Term {
             codes: Bytes { bytes: tensor, signed: self.x[index].signed, zero: self.x[index].zero },
-            factor: self.factors[index],
+            scale: self.scales[index],
         };
-        run(term(0, a.as_bytes()), term(1, b.as_bytes()), self.y.rounding(), y.as_bytes_mut());
+        run(term(0, a.as_bytes()), term(1, b.as_bytes()), self.y.rounding(self.recip), y.as_bytes_mut());
         Ok(tvec!(y.into_tvalue()))
     }
 }
@@ -72,7 +73,7 @@ impl TypedOp for QuantisedAdd {
 #[derive(Clone, Copy)]
 struct Term<'a> {
     codes: Bytes<'a>,
-    factor: f32,
+    scale: f32,
 }
 
 impl Term<'_> {
@@ -80,7 +81,7 @@ impl Term<'_> {
     #[expect(clippy::cast_precision_loss, reason = "a difference of codes has 9 bits")]
     fn value<const SIGNED: bool>(self, byte: u8) -> f32 {
         let code = if SIGNED { i32::from(byte.cast_signed()) } else { i32::from(byte) };
-        (code - self.codes.zero) as f32 * self.factor
+        (code - self.codes.zero) as f32 * self.scale
     }
 }
 

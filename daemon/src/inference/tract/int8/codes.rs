@@ -28,10 +28,15 @@ impl Codes {
         if self.signed { DatumType::I8 } else { DatumType::U8 }
     }
 
-    /// For the loops: see [`Rounding::byte`].
+    /// For the loops: see [`Rounding::byte`]. `recip` is one over the codes' scale.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the byte of a code")]
-    pub(super) const fn rounding(self) -> Rounding {
-        Rounding { low: (self.low - self.zero) as f32, high: (self.high - self.zero) as f32, zero: self.zero as u8 }
+    pub(super) const fn rounding(self, recip: f32) -> Rounding {
+        Rounding {
+            recip,
+            low: (self.low - self.zero) as f32,
+            high: (self.high - self.zero) as f32,
+            zero: self.zero as u8,
+        }
     }
 
     /// The bytes' type, for reading: is it what the model said?
@@ -46,16 +51,18 @@ impl Codes {
 /// [`Codes`] as the loops need them.
 #[derive(Clone, Copy)]
 pub(super) struct Rounding {
+    recip: f32,
     low: f32,
     high: f32,
     zero: u8,
 }
 
 impl Rounding {
-    /// The byte of the code of `value`, which is in steps from the zero point. Not a number becomes the lowest code.
+    /// The byte of the code of `value`. Not a number becomes the lowest code.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the low byte is the code")]
     pub(super) fn byte(self, value: f32) -> u8 {
+        let value = value * self.recip;
         // Comparisons, not f32::max: that one's word on NaN costs two more instructions.
         let value = if value > self.low { value } else { self.low };
         let value = if value < self.high { value } else { self.high };
@@ -69,11 +76,11 @@ mod tests {
 
     #[test]
     fn values_round_half_to_even_and_saturate() {
-        let rounding = Codes::all(DatumType::I8, -128).unwrap().rounding();
+        let rounding = Codes::all(DatumType::I8, -128).unwrap().rounding(2.0);
         let code = |value: f32| i32::from(rounding.byte(value).cast_signed());
-        assert_eq!([0.5, 1.5, 2.5, 0.4999].map(code), [-128, -126, -126, -128]);
-        assert_eq!([-3.0, 254.6, 1e9, f32::NEG_INFINITY, f32::NAN].map(code), [-128, 127, 127, -128, -128]);
-        let rounding = Codes { low: 20, high: 200, ..Codes::all(DatumType::U8, 20).unwrap() }.rounding();
+        assert_eq!([0.25, 0.75, 1.25, 0.2499].map(code), [-128, -126, -126, -128]);
+        assert_eq!([-3.0, 127.3, 1e9, f32::NEG_INFINITY, f32::NAN].map(code), [-128, 127, 127, -128, -128]);
+        let rounding = Codes { low: 20, high: 200, ..Codes::all(DatumType::U8, 20).unwrap() }.rounding(1.0);
         assert_eq!([-0.5, 0.6, 300.0].map(|value| rounding.byte(value)), [20, 21, 200]);
     }
 }

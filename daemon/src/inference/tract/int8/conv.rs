@@ -10,17 +10,21 @@ use super::{
 
 /// Codes in, channels last, codes out. Further inputs: [`QuantisedConv::weights`], and factors and offsets from
 /// [`lanes`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::inference::tract) struct QuantisedConv {
     pub(in crate::inference::tract) geometry: Geometry,
     /// Only type and zero point count.
     pub(in crate::inference::tract) x: Codes,
     pub(in crate::inference::tract) y: Codes,
+    /// One over the output's scale.
+    pub(in crate::inference::tract) recip: f32,
     /// Output channels.
     pub(in crate::inference::tract) channels: usize,
     /// The output's.
     pub(in crate::inference::tract) shape: TVec<usize>,
 }
+
+impl Eq for QuantisedConv {}
 
 impl QuantisedConv {
     /// Pairs of inputs are taken at once.
@@ -116,7 +120,7 @@ impl EvalOp for QuantisedConv {
                     steps: weights.try_as_plain_ram()?.as_slice::<i16>()?.as_chunks().0,
                     factors: factors.try_as_plain_ram()?.as_slice::<f32>()?.as_chunks().0,
                     offsets: offsets.try_as_plain_ram()?.as_slice::<f32>()?.as_chunks().0,
-                    rounding: self.y.rounding(),
+                    rounding: self.y.rounding(self.recip),
                     channels: self.channels,
                 };
                 tile::run(&band, output);

@@ -20,15 +20,19 @@ const FUSED: bool = cfg!(target_arch = "aarch64");
 
 /// Codes in, channels last, codes out, as many channels. Further inputs: [`QuantisedDepthwise::weights`], and factors
 /// and offsets from [`super::conv::lanes`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::inference::tract) struct QuantisedDepthwise {
     pub(in crate::inference::tract) geometry: Geometry,
     /// Only type and zero point count.
     pub(in crate::inference::tract) x: Codes,
     pub(in crate::inference::tract) y: Codes,
+    /// One over the output's scale.
+    pub(in crate::inference::tract) recip: f32,
     /// The output's.
     pub(in crate::inference::tract) shape: TVec<usize>,
 }
+
+impl Eq for QuantisedDepthwise {}
 
 impl QuantisedDepthwise {
     /// Weights in the order in which they are read. `weight(channel, row, column)` has its zero point taken off.
@@ -88,7 +92,7 @@ impl EvalOp for QuantisedDepthwise {
                     weights: weights.try_as_plain_ram()?.as_slice::<f32>()?.as_chunks().0,
                     factors: factors.try_as_plain_ram()?.as_slice::<f32>()?.as_chunks().0,
                     offsets: offsets.try_as_plain_ram()?.as_slice::<f32>()?.as_chunks().0,
-                    rounding: self.y.rounding(),
+                    rounding: self.y.rounding(self.recip),
                     channels,
                 };
                 run(&band, output);

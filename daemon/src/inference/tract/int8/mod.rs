@@ -16,6 +16,9 @@ mod depthwise;
 mod geometry;
 mod tile;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use add::QuantisedAdd;
 pub(super) use codes::Codes;
 pub(super) use conv::{QuantisedConv, lanes};

@@ -28,7 +28,7 @@ pub(super) struct Band<'a> {
     pub(super) pairs: usize,
     /// For each tile of channels, for each run, for each pair.
     pub(super) steps: &'a [Step],
-    /// For each tile of channels: a sum becomes a code by `sum · factor + offset`.
+    /// For each tile of channels: a sum becomes a value by `sum · factor + offset`, in the order of the model's own roundings.
     pub(super) factors: &'a [Lane],
     pub(super) offsets: &'a [Lane],
     pub(super) rounding: Rounding,

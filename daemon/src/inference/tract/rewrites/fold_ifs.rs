@@ -176,3 +176,83 @@ fn inline(graph: &mut pb::GraphProto, at: usize, condition: bool) -> bool {
     graph.node.splice(at..=at, branch.node.into_iter().chain(results));
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{TABLE, testing::*};
+    use crate::tensor::Dtype;
+    use tract_onnx::pb;
+
+    fn branch(name: &str, node: pb::NodeProto, output: &str, constants: Vec<pb::TensorProto>) -> pb::AttributeProto {
+        let graph = pb::GraphProto {
+            node: vec![node],
+            initializer: constants,
+            output: vec![pb::ValueInfoProto { name: output.to_owned(), ..<_>::default() }],
+            ..<_>::default()
+        };
+        let r#type = pb::attribute_proto::AttributeType::Graph as i32;
+        pb::AttributeProto { name: name.to_owned(), r#type, g: Some(graph), ..<_>::default() }
+    }
+
+    /// Squeezes axis 1 if it is 1, as PyTorch exports it: the branches differ in rank.
+    fn squeezing(input: &str, output: &str) -> Vec<pb::NodeProto> {
+        let [shape, size, is_one] = ["shape", "size", "is_one"].map(|what| format!("{output}_{what}"));
+        let mut choice = node("If", &[&is_one], &[output]);
+        choice.attribute = vec![
+            branch(
+                "then_branch",
+                node("Squeeze", &[input, "axis"], &["b"]),
+                "b",
+                vec![constant(&longs("axis", &[1], &[1]))],
+            ),
+            branch("else_branch", node("Identity", &[input], &["b"]), "b", vec![]),
+        ];
+        vec![
+            node("Shape", &[input], &[&shape]),
+            node("Gather", &[&shape, "one"], &[&size]),
+            node("Equal", &[&size, "one"], &[&is_one]),
+            choice,
+        ]
+    }
+
+    /// Two of them, whose branches use the same names, and a third inside of a branch of a fourth.
+    fn exported() -> pb::ModelProto {
+        let mut nested = squeezing("q", "r");
+        let mut outer = node("If", &["r_known"], &["s"]);
+        let inner_graph = pb::GraphProto {
+            node: nested.drain(..).collect(),
+            output: vec![pb::ValueInfoProto { name: "r".to_owned(), ..<_>::default() }],
+            ..<_>::default()
+        };
+        let r#type = pb::attribute_proto::AttributeType::Graph as i32;
+        let attribute =
+            pb::AttributeProto { name: "else_branch".to_owned(), r#type, g: Some(inner_graph), ..<_>::default() };
+        outer.attribute = vec![branch("then_branch", node("Neg", &["q"], &["b"]), "b", vec![]), attribute];
+        let mut nodes = squeezing("x", "p");
+        nodes.push(node("Unsqueeze", &["p", "one_axis"], &["u"]));
+        nodes.extend(squeezing("u", "v"));
+        nodes.push(node("Unsqueeze", &["v", "one_axis"], &["q"]));
+        nodes.push(outer);
+        let graph = pb::GraphProto {
+            node: nodes,
+            initializer: vec![
+                constant(&longs("one", &[], &[1])),
+                constant(&longs("one_axis", &[1], &[1])),
+                constant(&bytes("r_known", Dtype::Bool, &[0], &[])),
+            ],
+            input: vec![value("x", Dtype::Fp32, &[2, 1, 3])],
+            output: vec![pb::ValueInfoProto { name: "s".to_owned(), ..value("s", Dtype::Fp32, &[2, 3]) }],
+            ..<_>::default()
+        };
+        model(13, graph)
+    }
+
+    #[test]
+    fn ifs_on_shapes_become_their_branches() {
+        let input = floats("x", &[2, 1, 3], &[1., 2., 3., 4., 5., 6.]);
+        let outputs = run(TABLE, &exported(), std::slice::from_ref(&input)).unwrap();
+        assert_eq!(outputs[0].shape(), [2, 3]);
+        assert_eq!(outputs[0].data(), input.data());
+        run(&without("fold-ifs"), &exported(), &[input]).expect_err("tract types it now: the row can go");
+    }
+}

@@ -4,7 +4,9 @@
 //! (which must fail when the row is left out), and its row.
 
 mod fold_ifs;
+mod half_as_single;
 mod quantised;
+mod sigmoid;
 mod softmax;
 
 #[cfg(test)]
@@ -15,6 +17,7 @@ use tract_onnx::{
     prelude::{TractResult, TypedModel},
 };
 
+pub(super) use self::quantised::keeping_codes;
 use super::graph;
 use crate::ports::BackendError;
 
@@ -58,6 +61,11 @@ impl<'a> Known<'a> {
 /// In the order in which they are applied; those on the graph all come before those on the typed model.
 pub(super) static TABLE: &[Rewrite] = &[
     Rewrite {
+        name: "half-as-single",
+        what: "half precision is computed in single precision, which is faster and nearer to the truth",
+        apply: Apply::Graph(half_as_single::widen),
+    },
+    Rewrite {
         name: "fold-ifs",
         what: "an If whose condition follows from constants and shapes becomes its branch: tract cannot type the node",
         apply: Apply::Graph(fold_ifs::fold),
@@ -66,6 +74,11 @@ pub(super) static TABLE: &[Rewrite] = &[
         name: "mixing-softmax",
         what: "Softmax declares that it mixes its axes, so that tract does not fold it into a table of single elements",
         apply: Apply::Typed(softmax::protect),
+    },
+    Rewrite {
+        name: "exact-sigmoid",
+        what: "a sigmoid that is right near 0 too, where tract's is off by as much as the value itself",
+        apply: Apply::Typed(sigmoid::replace),
     },
     Rewrite {
         name: "quantised-conv",

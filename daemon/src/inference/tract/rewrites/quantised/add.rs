@@ -13,7 +13,6 @@ pub(in crate::inference::tract) fn add(model: &mut TypedModel) -> TractResult<()
     rewrite(model, layer)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "f32 is what the model says")]
 fn layer(model: &TypedModel, end: &Quantised) -> TractResult<Option<TypedModelPatch>> {
     let node = model.node(end.value.node);
     if !node.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Add>()) {
@@ -23,8 +22,7 @@ fn layer(model: &TypedModel, end: &Quantised) -> TractResult<Option<TypedModelPa
     if model.outlet_fact(a.source)?.shape != model.outlet_fact(b.source)?.shape {
         return Ok(None);
     }
-    let factor = |scale: f32| (f64::from(scale) * f64::from(end.recip)) as f32;
-    let op = QuantisedAdd { x: [a.codes, b.codes], factors: [factor(a.scale), factor(b.scale)], y: end.codes };
+    let op = QuantisedAdd { x: [a.codes, b.codes], scales: [a.scale, b.scale], y: end.codes, recip: end.recip };
     let mut patch = TypedModelPatch::new("a sum of codes");
     let inputs = [patch.tap_model(model, a.source)?, patch.tap_model(model, b.source)?];
     let out = patch.wire_node(&model.node(end.node).name, op, &inputs)?[0];

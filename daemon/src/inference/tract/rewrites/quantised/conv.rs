@@ -8,7 +8,7 @@ use tract_onnx::tract_core::{
     },
 };
 
-use super::{Quantised, floats, input, rewrite, scaling, weights};
+use super::{Quantised, floats, input, rewrite, weights};
 use crate::inference::tract::int8::{
     CHANNELS, Geometry, LANES, MOST_TERMS, MOST_TERMS_OF_I32, QuantisedConv, QuantisedDepthwise, lanes,
 };
@@ -40,13 +40,13 @@ fn layer(model: &TypedModel, end: &Quantised) -> TractResult<Option<TypedModelPa
     let mut patch = TypedModelPatch::new("a convolution of codes");
     let source = patch.tap_model(model, x.source)?;
     let last = patch.wire_node(format!("{name}.channels_last"), AxisOp::Move(1, 3), &[source])?[0];
-    let (factors, offsets) = scaling(end, &x, &w, &bias);
+    let factors: Vec<f32> = (0..channels).map(|channel| x.scale * w.scale(channel)).collect();
     let out = if depthwise {
         let weight = |channel, row, column| w.values[(channel * rows + row) * columns + column];
         let weights = patch.add_const(format!("{name}.weights"), QuantisedDepthwise::weights(&geometry, weight)?)?;
         let factors = patch.add_const(format!("{name}.factors"), lanes::<LANES>(&factors)?)?;
-        let offsets = patch.add_const(format!("{name}.offsets"), lanes::<LANES>(&offsets)?)?;
-        let op = QuantisedDepthwise { geometry, x: x.codes, y: end.codes, shape };
+        let offsets = patch.add_const(format!("{name}.offsets"), lanes::<LANES>(&bias)?)?;
+        let op = QuantisedDepthwise { geometry, x: x.codes, y: end.codes, recip: end.recip, shape };
         patch.wire_node(format!("{name}.codes"), op, &[last, weights, factors, offsets])?[0]
     } else {
         let inputs = geometry.channels;
@@ -54,8 +54,8 @@ fn layer(model: &TypedModel, end: &Quantised) -> TractResult<Option<TypedModelPa
         let weights = QuantisedConv::weights(&geometry, channels, weight)?;
         let weights = patch.add_const(format!("{name}.weights"), weights)?;
         let factors = patch.add_const(format!("{name}.factors"), lanes::<CHANNELS>(&factors)?)?;
-        let offsets = patch.add_const(format!("{name}.offsets"), lanes::<CHANNELS>(&offsets)?)?;
-        let op = QuantisedConv { geometry, x: x.codes, y: end.codes, channels, shape };
+        let offsets = patch.add_const(format!("{name}.offsets"), lanes::<CHANNELS>(&bias)?)?;
+        let op = QuantisedConv { geometry, x: x.codes, y: end.codes, recip: end.recip, channels, shape };
         patch.wire_node(format!("{name}.codes"), op, &[last, weights, factors, offsets])?[0]
     };
     let first = patch.wire_node(name, AxisOp::Move(3, 1), &[out])?[0];

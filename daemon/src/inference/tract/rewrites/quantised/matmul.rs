@@ -5,7 +5,7 @@ use tract_onnx::tract_core::{
     ops::{einsum::EinSum, math::Add},
 };
 
-use super::{Quantised, floats, input, operand, rewrite, scaling, weights};
+use super::{Quantised, floats, input, operand, rewrite, weights};
 use crate::inference::tract::int8::{CHANNELS, Geometry, MOST_TERMS_OF_I32, QuantisedConv, lanes};
 
 /// See the table.
@@ -50,13 +50,20 @@ fn layer(model: &TypedModel, end: &Quantised) -> TractResult<Option<TypedModelPa
     let name = &model.node(end.node).name;
     let mut patch = TypedModelPatch::new("a matrix product of codes");
     let source = patch.tap_model(model, x.source)?;
-    let (factors, offsets) = scaling(end, &x, &w, &bias);
+    let factors: Vec<f32> = (0..columns).map(|channel| x.scale * w.scale(channel)).collect();
     let weight = |output, input, _, _| w.values[input * columns + output];
     let weights = QuantisedConv::weights(&geometry, columns, weight)?;
     let weights = patch.add_const(format!("{name}.weights"), weights)?;
     let factors = patch.add_const(format!("{name}.factors"), lanes::<CHANNELS>(&factors)?)?;
-    let offsets = patch.add_const(format!("{name}.offsets"), lanes::<CHANNELS>(&offsets)?)?;
-    let op = QuantisedConv { geometry, x: x.codes, y: end.codes, channels: columns, shape: tvec!(rows, columns) };
+    let offsets = patch.add_const(format!("{name}.offsets"), lanes::<CHANNELS>(&bias)?)?;
+    let op = QuantisedConv {
+        geometry,
+        x: x.codes,
+        y: end.codes,
+        recip: end.recip,
+        channels: columns,
+        shape: tvec!(rows, columns),
+    };
     let out = patch.wire_node(name, op, &[source, weights, factors, offsets])?[0];
     patch.shunt_outside(model, end.node.into(), out)?;
     Ok(Some(patch))

@@ -6,7 +6,11 @@
 
 mod add;
 mod conv;
+mod kept;
 mod matmul;
+
+#[cfg(test)]
+mod tests;
 
 use tract_onnx::tract_core::{
     internal::*,
@@ -19,6 +23,7 @@ use tract_onnx::tract_core::{
     },
 };
 
+pub(in crate::inference::tract) use self::kept::keeping_codes;
 pub(super) use self::{add::add, conv::conv, matmul::matmul};
 use crate::inference::tract::int8::Codes;
 
@@ -207,14 +212,4 @@ fn floats(model: &TypedModel, outlet: OutletId, count: usize) -> TractResult<Opt
         len if len == count => Some(values),
         _ => None,
     })
-}
-
-/// What makes a code of a sum of products, for each output channel: a factor and an offset.
-#[expect(clippy::cast_possible_truncation, reason = "f32 is what the model says")]
-fn scaling(end: &Quantised, input: &Input, weights: &Weights, bias: &[f32]) -> (Vec<f32>, Vec<f32>) {
-    let recip = f64::from(end.recip);
-    let factor = |channel| (f64::from(input.scale) * f64::from(weights.scale(channel)) * recip) as f32;
-    let factors = (0..bias.len()).map(factor).collect();
-    let offsets = bias.iter().map(|bias| (f64::from(*bias) * recip) as f32).collect();
-    (factors, offsets)
 }
