@@ -68,7 +68,23 @@ fn the_shipped_calibrations_are_what_calibrate_makes() {
             file["created"] = Value::Null;
             file
         };
-        assert_eq!(read(bundle.path()), read(&root().join("models").join(name)), "{name}");
+        let (made, shipped) = (read(bundle.path()), read(&root().join("models").join(name)));
+        assert!(is_same(&made, &shipped), "{name}:\n{made}\n{shipped}");
+    }
+}
+
+/// Another processor has other kernels, whose last bits differ: scores, and what is reckoned from them, may be off by 1e-5.
+fn is_same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) if a.is_f64() || b.is_f64() => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            (a - b).abs() <= 1e-5 * b.abs().max(1.0)
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| is_same(value, other)))
+        }
+        _ => a == b,
     }
 }
 

@@ -8,7 +8,7 @@ use picket_core::{
     said::Measure,
 };
 
-use super::{Bundle, BundleError, ConcludeStep, PrepareStep, files, files::Folder};
+use super::{Bundle, BundleError, files, files::Folder};
 
 /// The file's name in a bundle's folder.
 pub const FILE: &str = "calibration.json";
@@ -50,18 +50,10 @@ pub fn preprocess_sha256(bundle: &Bundle) -> String {
         let _ = writeln!(text, "input {:?} {}", input.name, input.kind());
     }
     for step in &bundle.prepare {
-        let _ = match step {
-            PrepareStep::Scale { factor } => writeln!(text, "scale {}", bits(&[*factor])),
-            PrepareStep::Normalize { axis, mean, std } => {
-                writeln!(text, "normalize {axis} {} {}", bits(mean), bits(std))
-            }
-        };
+        let _ = writeln!(text, "{}", step.identity());
     }
     for step in &bundle.conclude {
-        text.push_str(match step {
-            ConcludeStep::Softmax => "softmax\n",
-            ConcludeStep::Argmax => "argmax\n",
-        });
+        let _ = writeln!(text, "{}", step.identity());
     }
     // What is right belongs to it, too: a threshold or a tolerance moves every score. Classes stay as they were.
     match &bundle.measure {
@@ -80,9 +72,4 @@ pub fn preprocess_sha256(bundle: &Bundle) -> String {
         let _ = writeln!(text, "label {label:?}");
     }
     files::sha256(text.as_bytes())
-}
-
-/// Exactly these numbers, whoever prints them.
-fn bits(numbers: &[f32]) -> String {
-    numbers.iter().map(|number| format!("{:08x}", number.to_bits())).collect::<Vec<_>>().join(",")
 }

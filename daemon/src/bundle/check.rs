@@ -5,14 +5,15 @@ use std::sync::Arc;
 use picket_core::escalation::anomaly;
 
 use super::{
-    BundleError, ConcludeStep, PrepareStep, Task,
+    BundleError, Task, constants,
     decision::{self, Decision},
     manifest::{Manifest, RawTensor},
     steps,
 };
 use crate::{
     config::{section::unknown_word, words::name_fault},
-    ports::TensorSpec,
+    pipeline::{conclude::Conclude, prepare::Step},
+    ports::{Constant, TensorSpec},
     tensor::{Dtype, elements},
 };
 
@@ -21,9 +22,12 @@ pub struct Declared {
     pub task: Task,
     pub labels: Arc<[String]>,
     pub inputs: Vec<TensorSpec>,
+    pub constants: Vec<Constant>,
     pub outputs: Vec<TensorSpec>,
-    pub prepare: Vec<PrepareStep>,
-    pub conclude: Vec<ConcludeStep>,
+    pub prepare: Vec<Step>,
+    /// The inputs after these steps: what the model takes.
+    pub prepared: Vec<TensorSpec>,
+    pub conclude: Vec<Arc<dyn Conclude>>,
     pub decision: Decision,
 }
 
@@ -45,16 +49,13 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     }
     let task = task(manifest)?;
     let inputs = tensors(manifest, "input", &raw.input)?;
+    let constants = constants::read(manifest, &inputs)?;
     let outputs = tensors(manifest, "output", &raw.output)?;
     let labels = labels(manifest, task, &outputs)?;
-    let prepare = steps::prepare(manifest, &inputs)?;
-    let conclude = steps::conclude(manifest)?;
-    if let (true, Some(step)) = (task != Task::Classify, raw.conclude.first()) {
-        let message = format!("there are no steps behind the outputs of task `{}`", task.name());
-        return Err(manifest.invalid(step, message));
-    }
+    let (prepare, prepared) = steps::prepare(manifest, &inputs)?;
+    let conclude = steps::conclude(manifest, task, &outputs, &labels)?;
     let decision = decision::read(manifest, task, &outputs)?;
-    Ok(Declared { task, labels, inputs, outputs, prepare, conclude, decision })
+    Ok(Declared { task, labels, inputs, constants, outputs, prepare, prepared, conclude, decision })
 }
 
 const TASKS: [&str; 4] = ["classify", "anomaly", "regress", "tensor"];

@@ -51,13 +51,7 @@ fn read(folder: &Folder, manifest: &Manifest, declared: &Declared, raw: &RawGold
 
 /// `in0`, `in1` … and `out0`, `out1` … as the declared inputs and outputs.
 fn fit(mut arrays: Vec<(String, Tensor)>, declared: &Declared) -> Result<(Vec<Tensor>, Vec<Tensor>), String> {
-    // The prepare steps compute in f32.
-    let at_model = |spec: &TensorSpec| TensorSpec {
-        dtype: if declared.prepare.is_empty() { spec.dtype } else { Dtype::Fp32 },
-        ..spec.clone()
-    };
-    let inputs: Vec<TensorSpec> = declared.inputs.iter().map(at_model).collect();
-    let inputs = take(&mut arrays, "in", &inputs)?;
+    let inputs = take(&mut arrays, "in", &declared.prepared)?;
     let outputs = take(&mut arrays, "out", &declared.outputs)?;
     match arrays.first() {
         Some((name, _)) => Err(format!("array `{name}` belongs to no input or output")),

@@ -31,6 +31,8 @@ pub struct Raw {
     #[serde(default)]
     pub input: Vec<RawTensor>,
     #[serde(default)]
+    pub constant: Vec<RawConstant>,
+    #[serde(default)]
     pub output: Vec<RawTensor>,
     #[serde(default)]
     pub prepare: Vec<RawStep>,
@@ -56,6 +58,15 @@ pub struct RawTensor {
     pub dtype: Spanned<String>,
     /// -1 is a dimension that the job decides.
     pub shape: Spanned<Vec<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConstant {
+    /// The model's name of it.
+    pub input: Spanned<String>,
+    /// A number or a truth value for all elements, or a list with one for each.
+    pub value: Spanned<toml::Value>,
 }
 
 #[derive(Deserialize)]

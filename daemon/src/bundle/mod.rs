@@ -5,6 +5,7 @@
 
 pub mod calibration;
 mod check;
+mod constants;
 mod decision;
 pub(crate) mod files;
 pub mod golden;
@@ -26,12 +27,11 @@ use picket_core::{
 };
 
 use self::files::Folder;
-pub use self::{
-    golden::Golden,
-    manifest::Card,
-    steps::{ConcludeStep, PrepareStep},
+pub use self::{golden::Golden, manifest::Card};
+use crate::{
+    pipeline::{conclude::Conclude, prepare::Step},
+    ports::{Constant, TensorSpec},
 };
-use crate::ports::TensorSpec;
 
 /// The file that makes a folder a bundle.
 pub const MANIFEST: &str = "bundle.toml";
@@ -49,8 +49,12 @@ pub struct Bundle {
     pub inputs: Vec<TensorSpec>,
     /// What the model gives. Empty: not declared.
     pub outputs: Vec<TensorSpec>,
-    pub prepare: Vec<PrepareStep>,
-    pub conclude: Vec<ConcludeStep>,
+    /// Inputs of the model that no job brings.
+    pub constants: Vec<Constant>,
+    pub prepare: Vec<Step>,
+    /// The inputs after the prepare steps: what the model takes. Empty as `inputs`.
+    pub prepared: Vec<TensorSpec>,
+    pub conclude: Vec<Arc<dyn Conclude>>,
     /// What makes an answer right.
     pub measure: Measure,
     /// Of the number that it gives.
@@ -147,8 +151,10 @@ impl Bundle {
             task: declared.task,
             labels: declared.labels,
             inputs: declared.inputs,
+            constants: declared.constants,
             outputs: declared.outputs,
             prepare: declared.prepare,
+            prepared: declared.prepared,
             conclude: declared.conclude,
             measure: declared.decision.measure,
             unit: declared.decision.unit,
@@ -202,8 +208,10 @@ impl Bundle {
             task: Task::Tensor,
             labels: Arc::from([]),
             inputs: Vec::new(),
+            constants: Vec::new(),
             outputs: Vec::new(),
             prepare: Vec::new(),
+            prepared: Vec::new(),
             conclude: Vec::new(),
             measure: Measure::Classes,
             unit: None,

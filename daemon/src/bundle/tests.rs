@@ -97,14 +97,37 @@ fn mistake(from: &str, to: &str) -> String {
 }
 
 #[test]
+fn inputs_of_the_model_may_be_constant() {
+    let site =
+        |constant: &str| Site::new(&GOOD.replace("[[output]]", &format!("[[constant]]\n{constant}\n[[output]]")));
+    let with = |constant: &str| Bundle::read(site(constant).folder.path()).unwrap();
+    let bundle = with("input = \"sr\"\nvalue = 16000");
+    assert_eq!(bundle.constants, [Constant { input: "sr".to_owned(), values: vec![16_000.0] }]);
+    let bundle = with("input = \"mask\"\nvalue = [true, false, 0.5]");
+    assert_eq!(bundle.constants[0].values, [1.0, 0.0, 0.5]);
+    for (constant, why) in [
+        ("input = \"pixels\"\nvalue = 1", "`pixels` is an [[input]], which jobs bring"),
+        ("input = \"a\"\nvalue = 1\n[[constant]]\ninput = \"a\"\nvalue = 2", "`a` is constant already"),
+        ("input = \"a\"\nvalue = \"b\"", "`value` is a number"),
+        ("input = \"a\"\nvalue = 9007199254740993", "`value` is a number"),
+        ("input = \"a\"\nvalue = []", "0 values make no tensor"),
+    ] {
+        let mistake = site(constant).mistake();
+        assert!(mistake.starts_with("error[bundle/invalid]") && mistake.contains(why), "{mistake}");
+    }
+}
+
+#[test]
 fn a_good_bundle_is_read_whole() {
     let bundle = Bundle::read(Site::new(GOOD).folder.path()).unwrap();
     assert_eq!((bundle.name.as_str(), bundle.version.as_str(), bundle.task), ("digits", "3", Task::Classify));
     assert_eq!(&bundle.labels[..], ["a", "b", "c"]);
     assert_eq!((bundle.inputs[0].kind().as_str(), bundle.outputs[0].kind().as_str()), ("1x2 UINT8", "?x3 FP32"));
-    let normalize = PrepareStep::Normalize { axis: 1, mean: vec![0.0, 1.5], std: vec![1.0, 2.0] };
-    assert_eq!(bundle.prepare, [PrepareStep::Scale { factor: 0.5 }, normalize]);
-    assert_eq!(bundle.conclude, [ConcludeStep::Softmax, ConcludeStep::Argmax]);
+    assert_eq!(bundle.prepared[0].kind(), "1x2 FP32", "what the model takes, behind the steps");
+    let prepare: Vec<String> = bundle.prepare.iter().map(|step| step.identity()).collect();
+    assert_eq!(prepare, ["scale 3f000000", "normalize 1 00000000,3fc00000 3f800000,40000000"]);
+    let conclude: Vec<String> = bundle.conclude.iter().map(|step| step.identity()).collect();
+    assert_eq!(conclude, ["softmax", "argmax"]);
     assert_eq!((bundle.temperature, bundle.threshold), (1.7, Some(0.93)));
     assert_eq!(bundle.card.unwrap().responsible, "nobody");
     assert_eq!(&bundle.model[..], MODEL);
@@ -166,20 +189,22 @@ fn an_unknown_key_gets_the_nearest_right_one() {
     let place = "error[bundle/unknown-key]: SITE/bundle.toml";
     assert_eq!(mistake("labels", "label"), format!("{place}:5:1: unknown key `label`; did you mean `labels`?"));
     assert_eq!(mistake("factor", "facter"), format!("{place}:17:1: unknown key `facter`; did you mean `factor`?"));
-    assert_eq!(mistake("\"argmax\"", "\"argmax\"\nk = 1"), format!("{place}:27:1: unknown key `k`; known here: step"));
+    assert_eq!(
+        mistake("\"argmax\"", "\"argmax\"\nk = 1"),
+        format!("{place}:27:1: unknown key `k`; none is known here")
+    );
 }
 
 #[test]
 fn a_step_that_is_not_there_is_named() {
     assert_eq!(
         mistake("\"scale\"\nfactor = 0.5", "\"resize\"\nw = 8\nh = 8"),
-        "error[bundle/unsupported-step]: SITE/bundle.toml:17:1: unknown prepare step `resize`; known: scale, normalize; \
-         steps for images, windows and boxes are not there yet"
+        "error[bundle/unsupported-step]: SITE/bundle.toml:17:1: unknown prepare step `resize`; known: scale, normalize"
     );
     assert_eq!(
         mistake("softmax", "soft-max"),
         "error[bundle/unsupported-step]: SITE/bundle.toml:25:1: unknown conclude step `soft-max` (did you mean \
-         `softmax`?); known: softmax, argmax; steps for images, windows and boxes are not there yet"
+         `softmax`?); known: softmax, argmax"
     );
 }
 
@@ -197,7 +222,7 @@ fn what_does_not_fit_together_is_refused() {
             "11:9: unknown dtype `uint8`; known here: BOOL, INT8, INT16, INT32, INT64, UINT8, \
           UINT16, UINT32, UINT64, FP16, FP32, FP64",
         ),
-        ("axis = 1", "axis = 0", "20:1: `mean` has 2 values along axis 0, but input `pixels` is 1x2 UINT8"),
+        ("axis = 1", "axis = 0", "20:1: `mean` has 2 values along axis 0, but input `pixels` is 1x2 FP32"),
         ("std = [1, 2]", "std = [1]", "20:1: `mean` has 2 values, `std` has 1"),
         ("std = [1, 2]", "std = [1, 0]", "20:1: `mean` and `std` must be finite, and `std` not 0"),
         ("factor = 0.5\n", "", "17:1: missing key `factor`"),
@@ -290,7 +315,7 @@ fn anomalies_have_an_operating_threshold_and_two_labels() {
         ("[decision]\nthreshold = 1.0\ntemperature = 1.0\n", shape, "has no `temperature`"),
         ("[decision]\nthreshold = 1.0\n", "[1, 2]", "needs a first output of one score; `logits` is 1x2 FP32"),
         ("[decision]\nthreshold = 1.0\n", "[1, -1]", "needs a first output of one score"),
-        ("[[conclude]]\nstep = \"softmax\"\n[decision]\nthreshold = 1.0\n", shape, "no steps behind the outputs"),
+        ("[[conclude]]\nstep = \"softmax\"\n[decision]\nthreshold = 1.0\n", shape, "`softmax` is for task `classify`"),
     ] {
         let error = declared(&plain("anomaly", decision, shape)).err().expect(says);
         assert!(error.code == "bundle/invalid" && error.message.contains(says), "{error}");
@@ -330,7 +355,10 @@ fn outputs_are_read_by_the_task() {
 
     let bundle = |task: &str, decision: &str, shape: &str| Bundle::read(plain(task, decision, shape).folder.path());
     let tensor = |values: &[f32]| Tensor::from_f32("y", vec![values.len()], values).unwrap();
-    let conclude = |outputs: &[Tensor], bundle: &Bundle| crate::pipeline::conclude(outputs, bundle);
+    let conclude = |outputs: &[Tensor], bundle: &Bundle| {
+        use crate::pipeline::conclude::{Ran, View, conclude};
+        conclude(Ran { inputs: &[], outputs, view: View::WHOLE }, bundle)
+    };
     let anomaly = bundle("anomaly", "[decision]\nthreshold = 2.5\n", "[-1, 1]").unwrap();
     assert_eq!(conclude(&[tensor(&[3.0])], &anomaly), Observation::Anomaly(3.0));
     for odd in [

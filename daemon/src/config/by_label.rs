@@ -50,8 +50,12 @@ impl ByLabel {
         Ok(Self { other, labels })
     }
 
-    /// By index of these labels; `None` where the table says nothing.
+    /// By index of these labels; `None` where the table says nothing, and nothing at all where there is no table: every
+    /// decision carries this along.
     pub fn by_class(&self, labels: &[String]) -> Vec<Option<f64>> {
+        if self.labels.is_empty() {
+            return Vec::new();
+        }
         labels.iter().map(|label| self.labels.get(label).copied()).collect()
     }
 

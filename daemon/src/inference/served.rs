@@ -11,8 +11,12 @@ use picket_core::{job::Failure, time::Span};
 use super::BACKENDS;
 use crate::{
     bundle::{Bundle, golden},
-    pipeline,
-    ports::{Backend, Content, Inferred, Model, Runner, Signature, TensorSpec},
+    pipeline::{
+        self,
+        conclude::{Ran, conclude},
+        prepare::{Prepared, prepare},
+    },
+    ports::{Backend, Content, Fixed, Inferred, Model, Runner, Signature, TensorSpec},
     tensor::Tensor,
 };
 
@@ -41,7 +45,8 @@ impl Served {
 
     pub fn load_with(backend: &dyn Backend, bundle: Bundle) -> Result<Self, Failure> {
         let shapes = declared_shapes(&bundle)?;
-        let loaded = catch_unwind(AssertUnwindSafe(|| backend.load(&bundle.model, shapes.as_deref())));
+        let fixed = Fixed { shapes: shapes.as_deref(), constants: &bundle.constants };
+        let loaded = catch_unwind(AssertUnwindSafe(|| backend.load_fixed(&bundle.model, &fixed)));
         let model = match loaded {
             Ok(Ok(model)) => model,
             Ok(Err(error)) => return Err(backend_failure(&bundle, &error)),
@@ -88,21 +93,21 @@ impl Served {
     /// Decodes, prepares, runs and concludes one job; also says how long preparation and inference took.
     pub fn infer(&self, runner: &mut dyn Runner, content: &Content) -> (Result<Inferred, Failure>, Span, Span) {
         let start = Instant::now();
-        let inputs = pipeline::decode(content, &self.signature.inputs)
-            .and_then(|inputs| pipeline::prepare(inputs, &self.bundle.prepare));
-        let prepare = elapsed(start);
-        let inputs = match inputs {
-            Ok(inputs) => inputs,
-            Err(failure) => return (Err(failure), prepare, Span::ZERO),
+        let prepared =
+            pipeline::decode(content, &self.signature.inputs).and_then(|inputs| prepare(inputs, &self.bundle.prepare));
+        let took = elapsed(start);
+        let Prepared { inputs, view } = match prepared {
+            Ok(prepared) => prepared,
+            Err(failure) => return (Err(failure), took, Span::ZERO),
         };
         let start = Instant::now();
-        let outputs = run_caught(runner, inputs);
+        let outputs = run_caught(runner, inputs.clone());
         let infer = elapsed(start);
         let result = outputs.map(|outputs| {
-            let observation = pipeline::conclude(&outputs, &self.bundle);
-            Inferred { observation, outputs }
+            let ran = Ran { inputs: &inputs, outputs: &outputs, view };
+            Inferred { observation: conclude(ran, &self.bundle), outputs }
         });
-        (result, prepare, infer)
+        (result, took, infer)
     }
 }
 
@@ -126,8 +131,9 @@ fn elapsed(start: Instant) -> Span {
     Span::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
 
+/// The shapes of the model's inputs, behind the prepare steps.
 fn declared_shapes(bundle: &Bundle) -> Result<Option<Vec<Vec<usize>>>, Failure> {
-    if bundle.inputs.is_empty() {
+    if bundle.prepared.is_empty() {
         return Ok(None);
     }
     let fixed = |input: &TensorSpec| {
@@ -138,7 +144,7 @@ fn declared_shapes(bundle: &Bundle) -> Result<Option<Vec<Vec<usize>>>, Failure> 
             )
         })
     };
-    bundle.inputs.iter().map(fixed).collect::<Result<_, _>>().map(Some)
+    bundle.prepared.iter().map(fixed).collect::<Result<_, _>>().map(Some)
 }
 
 /// What a job must bring: the bundle's declaration where there is one, checked against the model.
@@ -146,11 +152,15 @@ fn job_signature(bundle: &Bundle, model: &Signature) -> Result<Signature, Failur
     if bundle.inputs.is_empty() {
         return Ok(model.clone());
     }
-    for (declared, real) in bundle.inputs.iter().zip(&model.inputs) {
-        let converted = !bundle.prepare.is_empty() && real.dtype == crate::tensor::Dtype::Fp32;
-        if declared.dtype != real.dtype && !converted {
-            let message =
-                format!("input {:?} is declared {}, the model takes {}", declared.name, declared.kind(), real.kind());
+    for (declared, real) in bundle.prepared.iter().zip(&model.inputs) {
+        if declared.dtype != real.dtype {
+            let steps = if bundle.prepare.is_empty() { "" } else { " behind the prepare steps" };
+            let message = format!(
+                "input {:?} is declared {}{steps}, the model takes {}",
+                declared.name,
+                declared.kind(),
+                real.kind()
+            );
             return Err(Failure::new("model/mismatch", message).expected(real.kind(), declared.kind()));
         }
     }

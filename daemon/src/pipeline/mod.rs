@@ -1,11 +1,12 @@
 //! From a job's bytes to a model's inputs, and from its outputs to what the decision needs.
 
-mod conclude;
+pub mod conclude;
 mod decode;
-mod prepare;
+mod draft;
+pub mod keys;
+pub mod prepare;
 mod redact;
+mod view;
 
-pub use conclude::conclude;
 pub use decode::decode;
-pub use prepare::prepare;
 pub use redact::Redaction;

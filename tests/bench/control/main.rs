@@ -102,7 +102,8 @@ fn request(args: &Args) -> Vec<u8> {
         (serde_json::json!({ "inputs": [input], "parameters": { "binary_data_output": true } }), bytes)
     };
     let document = document.to_string();
-    let split = if args.json { String::new() } else { format!("Inference-Header-Content-Length: {}\r\n", document.len()) };
+    let split =
+        if args.json { String::new() } else { format!("Inference-Header-Content-Length: {}\r\n", document.len()) };
     let head = format!(
         "POST /v2/models/{}/infer HTTP/1.1\r\nHost: picket\r\nContent-Type: {}\r\n{split}Content-Length: {}\r\n\r\n",
         args.model,

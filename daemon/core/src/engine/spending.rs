@@ -153,8 +153,16 @@ impl Spending {
 
     /// One request, before its price is asked for.
     pub(super) fn saw(&mut self, now: Moment, gain: f64, cost: Cost) {
+        if !self.limited && self.audit_rate.is_some() {
+            return; // nobody asks for a price, nor for the traffic
+        }
         self.roll(now);
-        self.pricer.saw(self.clock(now), &self.budget, gain, cost);
+        let clock = self.clock(now);
+        if self.limited {
+            self.pricer.saw(clock, &self.budget, gain, cost);
+        } else {
+            self.pricer.counted(clock, &self.budget);
+        }
     }
 
     /// What a question of so many bytes may cost at most.
@@ -218,9 +226,11 @@ impl Spending {
 
     /// Share of the requests that is to be drawn for a second opinion.
     pub(super) fn audit_rate(&self, now: Moment, suspect: bool) -> f64 {
+        // Without a limit, the owner's own number does not depend on the traffic.
+        let depends = self.limited || self.audit_rate.is_none();
         lottery::rate(&Terms {
             configured: self.audit_rate,
-            requests_per_day: self.pricer.per_day(self.clock(now), &self.budget),
+            requests_per_day: if depends { self.pricer.per_day(self.clock(now), &self.budget) } else { 0.0 },
             calls_per_day: self.limited.then(|| self.pricer.calls_per_day(&self.budget)).flatten(),
             suspect,
         })

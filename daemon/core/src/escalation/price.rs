@@ -233,11 +233,7 @@ impl Pricer {
     /// One request, whatever becomes of it; before its price is asked for. `gain` is 0 for what will not be escalated however
     /// cheap it is (certified where the promise comes first, not allowed to leave). `cost` is what it would cost.
     pub fn saw(&mut self, clock: Clock, budget: &Budget, gain: f64, cost: Cost) {
-        let Clock { now, unix_s } = clock;
-        let [day, hour] = self.both(clock, budget);
-        self.day.count(day.tau);
-        self.hour.count(hour.tau);
-        self.profile.count(now, unix_s);
+        self.counted(clock, budget);
         if self.recent.len() >= limits::PRICE_SAMPLES {
             self.recent.pop_front();
         }
@@ -247,6 +243,14 @@ impl Pricer {
         if self.news >= limits::PRICE_NEWS || self.recent.len() <= limits::PRICE_NEWS {
             self.rebuild();
         }
+    }
+
+    /// One request where nothing has a price: only the traffic is to be known.
+    pub fn counted(&mut self, clock: Clock, budget: &Budget) {
+        let [day, hour] = self.both(clock, budget);
+        self.day.count(day.tau);
+        self.hour.count(hour.tau);
+        self.profile.count(clock.now, clock.unix_s);
     }
 
     /// `audit_rate`: share of the requests that the lottery draws; their costs are set aside.

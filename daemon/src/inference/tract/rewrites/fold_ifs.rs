@@ -183,17 +183,6 @@ mod tests {
     use crate::tensor::Dtype;
     use tract_onnx::pb;
 
-    fn branch(name: &str, node: pb::NodeProto, output: &str, constants: Vec<pb::TensorProto>) -> pb::AttributeProto {
-        let graph = pb::GraphProto {
-            node: vec![node],
-            initializer: constants,
-            output: vec![pb::ValueInfoProto { name: output.to_owned(), ..<_>::default() }],
-            ..<_>::default()
-        };
-        let r#type = pb::attribute_proto::AttributeType::Graph as i32;
-        pb::AttributeProto { name: name.to_owned(), r#type, g: Some(graph), ..<_>::default() }
-    }
-
     /// Squeezes axis 1 if it is 1, as PyTorch exports it: the branches differ in rank.
     fn squeezing(input: &str, output: &str) -> Vec<pb::NodeProto> {
         let [shape, size, is_one] = ["shape", "size", "is_one"].map(|what| format!("{output}_{what}"));
@@ -201,11 +190,11 @@ mod tests {
         choice.attribute = vec![
             branch(
                 "then_branch",
-                node("Squeeze", &[input, "axis"], &["b"]),
+                vec![node("Squeeze", &[input, "axis"], &["b"])],
                 "b",
                 vec![constant(&longs("axis", &[1], &[1]))],
             ),
-            branch("else_branch", node("Identity", &[input], &["b"]), "b", vec![]),
+            branch("else_branch", vec![node("Identity", &[input], &["b"])], "b", vec![]),
         ];
         vec![
             node("Shape", &[input], &[&shape]),
@@ -217,17 +206,11 @@ mod tests {
 
     /// Two of them, whose branches use the same names, and a third inside of a branch of a fourth.
     fn exported() -> pb::ModelProto {
-        let mut nested = squeezing("q", "r");
         let mut outer = node("If", &["r_known"], &["s"]);
-        let inner_graph = pb::GraphProto {
-            node: nested.drain(..).collect(),
-            output: vec![pb::ValueInfoProto { name: "r".to_owned(), ..<_>::default() }],
-            ..<_>::default()
-        };
-        let r#type = pb::attribute_proto::AttributeType::Graph as i32;
-        let attribute =
-            pb::AttributeProto { name: "else_branch".to_owned(), r#type, g: Some(inner_graph), ..<_>::default() };
-        outer.attribute = vec![branch("then_branch", node("Neg", &["q"], &["b"]), "b", vec![]), attribute];
+        outer.attribute = vec![
+            branch("then_branch", vec![node("Neg", &["q"], &["b"])], "b", vec![]),
+            branch("else_branch", squeezing("q", "r"), "r", vec![]),
+        ];
         let mut nodes = squeezing("x", "p");
         nodes.push(node("Unsqueeze", &["p", "one_axis"], &["u"]));
         nodes.extend(squeezing("u", "v"));

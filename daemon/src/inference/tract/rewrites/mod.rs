@@ -3,6 +3,7 @@
 //! A rewrite keeps a model's inputs and outputs and what it computes. To add one: a file here with a function, its test
 //! (which must fail when the row is left out), and its row.
 
+mod choice;
 mod fold_ifs;
 mod half_as_single;
 mod quantised;
@@ -10,14 +11,17 @@ mod sigmoid;
 mod softmax;
 
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 
 use tract_onnx::{
+    Onnx,
+    model::ParsingContext,
     pb,
     prelude::{TractResult, TypedModel},
+    tract_core::{internal::TypedNode, ops::scan::Scan},
+    tract_hir::internal::InferenceOp,
 };
 
-pub(super) use self::quantised::keeping_codes;
 use super::graph;
 use crate::ports::BackendError;
 
@@ -36,9 +40,14 @@ pub(super) struct Rewrite {
 pub(super) enum Apply {
     /// On the ONNX graph, before tract sees it.
     Graph(fn(&mut pb::ModelProto, &Known<'_>) -> Result<(), BackendError>),
-    /// On tract's typed model, before anything declutters it.
+    /// An operator of our own in the place of tract's of this name.
+    Operator(&'static str, Builder),
+    /// On tract's typed model, before anything declutters it; see [`everywhere`].
     Typed(fn(&mut TypedModel) -> TractResult<()>),
 }
+
+/// Makes an operator of an ONNX node, and says which values of the graphs around it are read inside of it.
+type Builder = fn(&ParsingContext<'_>, &pb::NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 /// What is known of a model beside its file, when a plan is made of it.
 pub(super) struct Known<'a> {
@@ -69,6 +78,16 @@ pub(super) static TABLE: &[Rewrite] = &[
         name: "fold-ifs",
         what: "an If whose condition follows from constants and shapes becomes its branch: tract cannot type the node",
         apply: Apply::Graph(fold_ifs::fold),
+    },
+    Rewrite {
+        name: "choice",
+        what: "an If that jobs decide keeps both branches as plans; one that cannot work troubles only who takes it",
+        apply: Apply::Operator("If", choice::build),
+    },
+    Rewrite {
+        name: "kept-codes",
+        what: "constants stay codes until the rewrites of quantised layers have seen them",
+        apply: Apply::Operator("DequantizeLinear", quantised::kept_codes),
     },
     Rewrite {
         name: "mixing-softmax",
@@ -109,6 +128,30 @@ pub(super) fn on_graph(table: &[Rewrite], proto: &mut pb::ModelProto, known: &Kn
         }
     }
     Ok(())
+}
+
+/// tract's reader of ONNX with the operators of the table.
+pub(super) fn reader(table: &[Rewrite]) -> Onnx {
+    let mut onnx = tract_onnx::onnx();
+    for row in table {
+        if let Apply::Operator(name, builder) = row.apply {
+            onnx.op_register.insert(name, builder);
+        }
+    }
+    onnx
+}
+
+/// Calls `change` for every node of a typed model, those in bodies of loops and in branches too.
+fn everywhere(model: &mut TypedModel, change: &mut dyn FnMut(&mut TypedNode)) {
+    for node in model.nodes_mut() {
+        if let Some(scan) = node.op_as_mut::<Scan>() {
+            everywhere(&mut scan.body, change);
+        }
+        if let Some(choice) = node.op_as_mut::<choice::Choice>() {
+            choice.bodies_mut().for_each(|body| everywhere(body, change));
+        }
+        change(node);
+    }
 }
 
 /// Applies the rows on the typed model.

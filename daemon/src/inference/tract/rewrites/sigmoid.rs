@@ -42,14 +42,14 @@ fn sigmoid(x: f32) -> f32 {
 /// Puts [`ExactSigmoid`] in every Sigmoid's place, also where tract would make one operator of x · sigmoid(x): with that,
 /// policies of three such layers are off by 4e-5 of their range.
 pub(super) fn replace(model: &mut TypedModel) -> TractResult<()> {
-    for node in model.nodes_mut() {
-        let Some(op) = node.op_as::<ElementWiseOp>() else { continue };
+    super::everywhere(model, &mut |node| {
+        let Some(op) = node.op_as::<ElementWiseOp>() else { return };
         // What it gives has the type of what it takes.
         let single = node.outputs.iter().all(|output| output.fact.datum_type == f32::datum_type());
         if op.0.is::<Sigmoid>() && op.1.is_none() && single {
             node.op = Box::new(exact_sigmoid());
         }
-    }
+    });
     Ok(())
 }
 

@@ -45,11 +45,11 @@ impl TypedOp for MixingSoftmax {
 
 /// Puts [`MixingSoftmax`] in every Softmax's place. To be called before anything declutters.
 pub(super) fn protect(model: &mut TypedModel) -> TractResult<()> {
-    for node in model.nodes_mut() {
+    super::everywhere(model, &mut |node| {
         if let Some(softmax) = node.op_as::<Softmax>() {
             node.op = Box::new(MixingSoftmax(softmax.clone()));
         }
-    }
+    });
     Ok(())
 }
 

@@ -35,22 +35,21 @@ pub(in crate::inference::tract) fn node(op: &str, inputs: &[&str], outputs: &[&s
     }
 }
 
-pub(in crate::inference::tract) const fn data_type(dtype: Dtype) -> pb::tensor_proto::DataType {
-    use pb::tensor_proto::DataType;
-    match dtype {
-        Dtype::Bool => DataType::Bool,
-        Dtype::Int8 => DataType::Int8,
-        Dtype::Int16 => DataType::Int16,
-        Dtype::Int32 => DataType::Int32,
-        Dtype::Int64 => DataType::Int64,
-        Dtype::Uint8 => DataType::Uint8,
-        Dtype::Uint16 => DataType::Uint16,
-        Dtype::Uint32 => DataType::Uint32,
-        Dtype::Uint64 => DataType::Uint64,
-        Dtype::Fp16 => DataType::Float16,
-        Dtype::Fp32 => DataType::Float,
-        Dtype::Fp64 => DataType::Double,
-    }
+/// A branch of an If.
+pub(in crate::inference::tract) fn branch(
+    name: &str,
+    nodes: Vec<pb::NodeProto>,
+    output: &str,
+    constants: Vec<pb::TensorProto>,
+) -> pb::AttributeProto {
+    let graph = pb::GraphProto {
+        node: nodes,
+        initializer: constants,
+        output: vec![pb::ValueInfoProto { name: output.to_owned(), ..<_>::default() }],
+        ..<_>::default()
+    };
+    let r#type = pb::attribute_proto::AttributeType::Graph as i32;
+    pb::AttributeProto { name: name.to_owned(), r#type, g: Some(graph), ..<_>::default() }
 }
 
 /// A graph's input or output.
@@ -58,7 +57,7 @@ pub(in crate::inference::tract) fn value(name: &str, dtype: Dtype, shape: &[i64]
     use pb::tensor_shape_proto::{Dimension, dimension::Value};
     let dim = |n: &i64| Dimension { value: Some(Value::DimValue(*n)), ..Default::default() };
     let tensor = pb::type_proto::Tensor {
-        elem_type: data_type(dtype) as i32,
+        elem_type: load::data_type(dtype) as i32,
         shape: Some(pb::TensorShapeProto { dim: shape.iter().map(dim).collect() }),
     };
     let r#type = pb::TypeProto { value: Some(pb::type_proto::Value::TensorType(tensor)), ..Default::default() };
@@ -70,7 +69,7 @@ pub(in crate::inference::tract) fn constant(tensor: &Tensor) -> pb::TensorProto 
     pb::TensorProto {
         name: tensor.name.clone(),
         dims: tensor.shape().iter().map(|n| i64::try_from(*n).unwrap()).collect(),
-        data_type: data_type(tensor.dtype()) as i32,
+        data_type: load::data_type(tensor.dtype()) as i32,
         raw_data: tensor.data().to_vec(),
         ..Default::default()
     }

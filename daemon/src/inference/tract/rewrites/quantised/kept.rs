@@ -6,7 +6,6 @@
 use std::sync::LazyLock;
 
 use tract_onnx::{
-    Onnx,
     model::ParsingContext,
     pb::NodeProto,
     prelude::{TVec, TractResult, TypedModel},
@@ -24,13 +23,11 @@ const NAME: &str = "DequantizeLinear";
 /// tract's own.
 static THEIRS: LazyLock<Option<Builder>> = LazyLock::new(|| tract_onnx::onnx().op_register.0.get(NAME).copied());
 
-/// tract with a DequantizeLinear that keeps its constants until the rewrites have seen them.
-pub(in crate::inference::tract) fn keeping_codes(mut onnx: Onnx) -> Onnx {
-    onnx.op_register.insert(NAME, build);
-    onnx
-}
-
-fn build(context: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+/// Builds the operator of a DequantizeLinear node.
+pub(in crate::inference::tract) fn build(
+    context: &ParsingContext<'_>,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
     let Some(theirs) = *THEIRS else {
         return Err(tract_onnx::prelude::TractError::msg("tract has no DequantizeLinear"));
     };

@@ -23,8 +23,7 @@ use tract_onnx::tract_core::{
     },
 };
 
-pub(in crate::inference::tract) use self::kept::keeping_codes;
-pub(super) use self::{add::add, conv::conv, matmul::matmul};
+pub(super) use self::{add::add, conv::conv, kept::build as kept_codes, matmul::matmul};
 use crate::inference::tract::int8::Codes;
 
 /// Steps back from a QuantizeLinear over clips, and over operators that make a constant.

@@ -117,6 +117,12 @@ fn a_convolution_computes_on_codes() {
 }
 
 #[test]
+fn weights_are_known_as_codes_only_when_they_are_kept() {
+    let proto = convolution(1, 19, node("Relu", &["c"], &["r"]));
+    proves("kept-codes", "QuantisedConv", &proto, &[codes("x", Dtype::Uint8, &[1, 6, 9, 7])]);
+}
+
+#[test]
 fn a_depthwise_convolution_computes_on_codes() {
     let proto = convolution(6, 6, node("Clip", &["c", "low", "high"], &["r"]));
     proves("quantised-conv", "QuantisedDepthwise", &proto, &[codes("x", Dtype::Uint8, &[1, 6, 9, 7])]);
