@@ -2,6 +2,7 @@
 
 mod bind;
 mod convert;
+mod cpu;
 mod graph;
 mod int8;
 mod load;

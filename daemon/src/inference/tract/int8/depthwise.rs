@@ -6,8 +6,8 @@
 use tract_onnx::tract_core::internal::*;
 
 use super::{
+    super::cpu::widened,
     codes::{Codes, Rounding},
-    cpu::widened,
     geometry::{Bytes, Geometry},
 };
 

@@ -1,6 +1,6 @@
 //! Where a convolution reads, and bands of its input in the form that it reads them in.
 
-use super::cpu::widened;
+use super::super::cpu::widened;
 
 /// A convolution over two spatial axes, channels last, of known sizes. Pairs are rows, then columns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -11,7 +11,6 @@
 mod add;
 mod codes;
 mod conv;
-mod cpu;
 mod depthwise;
 mod geometry;
 mod tile;

@@ -1,8 +1,8 @@
 //! Sums of products, for tiles of some pixels × 16 output channels.
 
-use super::codes::Rounding;
 #[cfg(target_arch = "x86_64")]
-use super::cpu::{has_avx2, has_avx512};
+use super::super::cpu::{has_avx2, has_avx512};
+use super::codes::Rounding;
 
 /// Output channels of a tile.
 pub(in crate::inference::tract) const CHANNELS: usize = 16;

@@ -191,7 +191,7 @@ fn constant(model: &TypedModel, outlet: OutletId, steps: usize) -> TractResult<O
 }
 
 /// A constant of one float.
-fn scalar(model: &TypedModel, outlet: OutletId) -> TractResult<Option<f32>> {
+pub(super) fn scalar(model: &TypedModel, outlet: OutletId) -> TractResult<Option<f32>> {
     let Some(value) = constant(model, outlet, MOST_STEPS)? else { return Ok(None) };
     if value.len() != 1 || value.datum_type() != DatumType::F32 {
         return Ok(None);

@@ -16,11 +16,11 @@ macro_rules! widened {
                 fn avx2($($arg: $type),*) {
                     $body($($arg),*);
                 }
-                if $crate::inference::tract::int8::cpu::has_avx512() {
+                if $crate::inference::tract::cpu::has_avx512() {
                     #[expect(unsafe_code, reason = "the processor has been asked for the instructions")]
                     return unsafe { avx512($($arg),*) };
                 }
-                if $crate::inference::tract::int8::cpu::has_avx2() {
+                if $crate::inference::tract::cpu::has_avx2() {
                     #[expect(unsafe_code, reason = "the processor has been asked for the instructions")]
                     return unsafe { avx2($($arg),*) };
                 }
