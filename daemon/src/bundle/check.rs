@@ -7,7 +7,7 @@ use picket_core::escalation::anomaly;
 use super::{
     BundleError, Task,
     decision::{self, Decision},
-    manifest::{Manifest, RawTensor},
+    manifest::{Manifest, ModelFile, RawTensor},
     steps,
 };
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
 
 /// What a manifest declares, checked.
 pub struct Declared {
+    pub model: ModelFile,
     pub task: Task,
     pub labels: Arc<[String]>,
     pub inputs: Vec<TensorSpec>,
@@ -37,6 +38,7 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     if let Some(message) = name_fault(raw.name.get_ref()) {
         return Err(manifest.invalid(&raw.name, message));
     }
+    let model = model_file(manifest)?;
     let digest = raw.model.sha256.get_ref();
     if digest.len() != 64 || !digest.chars().all(|c| c.is_ascii_hexdigit()) {
         return Err(manifest.invalid(&raw.model.sha256, "`sha256` is 64 hexadecimal digits"));
@@ -53,7 +55,20 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     let (prepare, prepared) = steps::prepare(manifest, &inputs)?;
     let conclude = steps::conclude(manifest, task, &outputs, &labels)?;
     let decision = decision::read(manifest, task, &outputs)?;
-    Ok(Declared { task, labels, inputs, outputs, prepare, prepared, conclude, decision })
+    Ok(Declared { model, task, labels, inputs, outputs, prepare, prepared, conclude, decision })
+}
+
+fn model_file(manifest: &Manifest) -> Result<ModelFile, BundleError> {
+    let model = &manifest.raw.model;
+    match (&model.file, &model.path) {
+        (Some(file), None) => Ok(ModelFile::Inside(file.get_ref().clone())),
+        (None, Some(path)) => Ok(ModelFile::Anywhere(path.get_ref().clone())),
+        (Some(_), Some(path)) => Err(manifest.invalid(path, "`file` and `path` both name the model; keep one of them")),
+        (None, None) => {
+            let message = "[model] needs `file`, which is in the bundle's folder, or `path`, which may be elsewhere";
+            Err(manifest.invalid(&model.sha256, message))
+        }
+    }
 }
 
 const TASKS: [&str; 4] = ["classify", "anomaly", "regress", "tensor"];

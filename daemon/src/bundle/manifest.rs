@@ -45,8 +45,27 @@ pub struct Raw {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawModel {
-    pub file: String,
+    /// A file of the bundle …
+    pub file: Option<Spanned<String>>,
+    /// … or one that may lie elsewhere: absolute, or as seen from the bundle's folder.
+    pub path: Option<Spanned<String>>,
     pub sha256: Spanned<String>,
+}
+
+/// Where a bundle's model lies. Its digest binds it in either case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelFile {
+    /// In the bundle's folder.
+    Inside(String),
+    /// Wherever: absolute, or as seen from the bundle's folder.
+    Anywhere(String),
+}
+
+impl ModelFile {
+    pub fn name(&self) -> &str {
+        let (Self::Inside(name) | Self::Anywhere(name)) = self;
+        name
+    }
 }
 
 #[derive(Deserialize)]

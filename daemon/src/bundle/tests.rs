@@ -149,6 +149,34 @@ fn no_file_outside_of_the_folder_is_read() {
 }
 
 #[test]
+fn a_model_may_lie_elsewhere_by_name_but_is_bound_by_its_digest() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let model = elsewhere.path().join("shared.onnx");
+    fs::write(&model, MODEL).unwrap();
+    let absolute = GOOD.replace("file = \"model.onnx\"", &format!("path = \"{}\"", model.display()));
+    let site = Site::new(&absolute);
+    assert_eq!(&Bundle::read(site.folder.path()).unwrap().model[..], MODEL);
+
+    let name = elsewhere.path().file_name().unwrap().to_str().unwrap();
+    let relative = GOOD.replace("file = \"model.onnx\"", &format!("path = \"../{name}/shared.onnx\""));
+    let site = Site::new(&relative);
+    assert_eq!(site.folder.path().parent(), elsewhere.path().parent(), "both are temporary folders");
+    assert_eq!(&Bundle::read(site.folder.path()).unwrap().model[..], MODEL);
+
+    fs::write(&model, b"another").unwrap();
+    assert!(site.mistake().starts_with(&format!("error[model/hash-mismatch]: SITE/../{name}/shared.onnx is not")));
+    assert_eq!(
+        mistake("file = \"model.onnx\"", "file = \"model.onnx\"\npath = \"model.onnx\""),
+        "error[bundle/invalid]: SITE/bundle.toml:8:8: `file` and `path` both name the model; keep one of them"
+    );
+    assert_eq!(
+        mistake("file = \"model.onnx\"\n", ""),
+        "error[bundle/invalid]: SITE/bundle.toml:7:10: [model] needs `file`, which is in the bundle's folder, or `path`, \
+         which may be elsewhere"
+    );
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let gone = "No such file or directory (os error 2)";
     assert_eq!(
