@@ -54,7 +54,7 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     let labels = labels(manifest, task, &outputs)?;
     let (prepare, prepared) = steps::prepare(manifest, &inputs)?;
     let conclude = steps::conclude(manifest, task, &outputs, &labels)?;
-    let decision = decision::read(manifest, task, &outputs)?;
+    let decision = decision::read(manifest, task, &outputs, &labels)?;
     Ok(Declared { model, task, labels, inputs, outputs, prepare, prepared, conclude, decision })
 }
 
@@ -71,7 +71,7 @@ fn model_file(manifest: &Manifest) -> Result<ModelFile, BundleError> {
     }
 }
 
-const TASKS: [&str; 4] = ["classify", "anomaly", "regress", "tensor"];
+const TASKS: [&str; 5] = ["classify", "anomaly", "regress", "detect", "tensor"];
 
 fn task(manifest: &Manifest) -> Result<Task, BundleError> {
     let task = &manifest.raw.task;
@@ -80,10 +80,7 @@ fn task(manifest: &Manifest) -> Result<Task, BundleError> {
         "tensor" => Ok(Task::Tensor),
         "anomaly" => Ok(Task::Anomaly),
         "regress" => Ok(Task::Regress),
-        "detect" => {
-            let message = "task `detect` is not there yet; there are classify, anomaly, regress and tensor";
-            Err(manifest.error("bundle/not-yet", Some(task.span()), message))
-        }
+        "detect" => Ok(Task::Detect),
         other => Err(manifest.invalid(task, unknown_word("task", other, &TASKS))),
     }
 }
@@ -132,7 +129,7 @@ fn tensor_spec(manifest: &Manifest, tensor: &RawTensor) -> Result<TensorSpec, Bu
 /// The first output has as many scores as there are labels.
 fn labels(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<Arc<[String]>, BundleError> {
     let raw = manifest.raw.labels.as_ref();
-    if task != Task::Classify {
+    if !matches!(task, Task::Classify | Task::Detect) {
         let own: Vec<String> = match task {
             Task::Anomaly => anomaly::LABELS.map(str::to_owned).to_vec(),
             _ => Vec::new(),
@@ -143,7 +140,8 @@ fn labels(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<Arc
         };
     }
     let Some(raw) = raw else {
-        return Err(manifest.invalid(&manifest.raw.task, "task `classify` needs `labels`, one for each class"));
+        let message = format!("task `{}` needs `labels`, one for each class", task.name());
+        return Err(manifest.invalid(&manifest.raw.task, message));
     };
     let mut labels: Vec<String> = Vec::with_capacity(raw.get_ref().len());
     for label in raw.get_ref() {
@@ -153,7 +151,8 @@ fn labels(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<Arc
         }
         labels.push(label.get_ref().clone());
     }
-    let Some(scores) = outputs.first() else { return Ok(labels.into()) };
+    // What a detector's outputs have to do with its classes, its steps know.
+    let Some(scores) = outputs.first().filter(|_| task == Task::Classify) else { return Ok(labels.into()) };
     // A first dimension that the job decides is a batch, and a job is one case.
     let free = scores.shape.iter().skip(1).any(Option::is_none);
     let classes: usize = scores.shape.iter().copied().flatten().product();

@@ -89,6 +89,10 @@ pub struct RawDecision {
     pub unit: Option<Spanned<String>>,
     /// Name of the output that says how sure the number is, as its standard deviation.
     pub sigma: Option<Spanned<String>>,
+    /// From this intersection over union on, two boxes are the same.
+    pub iou: Option<Spanned<f64>>,
+    /// Labels whose boxes count; the others are not shown.
+    pub listed: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 #[derive(Deserialize)]

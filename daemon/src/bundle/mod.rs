@@ -85,6 +85,8 @@ pub enum Task {
     Anomaly,
     /// The first output is a number, with its sigma as a second element or in an output of its own.
     Regress,
+    /// The outputs are boxes around things in an image, or what becomes boxes.
+    Detect,
     /// The outputs are the answer; nothing judges them.
     Tensor,
 }
@@ -96,6 +98,7 @@ impl Task {
             Self::Classify => "classify",
             Self::Anomaly => "anomaly",
             Self::Regress => "regress",
+            Self::Detect => "detect",
             Self::Tensor => "tensor",
         }
     }

@@ -1,5 +1,7 @@
 //! Whole bundles, and the one line that each mistake gives.
 
+mod detect;
+
 use std::{fs, path::Path};
 
 use super::*;
@@ -248,11 +250,6 @@ fn what_does_not_fit_together_is_refused() {
 
 #[test]
 fn what_is_not_there_yet_says_so() {
-    assert_eq!(
-        mistake("\"classify\"", "\"detect\""),
-        "error[bundle/not-yet]: SITE/bundle.toml:4:8: task `detect` is not there yet; there are classify, \
-         anomaly, regress and tensor"
-    );
     assert_eq!(
         mistake("bundle/1\"", "bundle/2\"\nnovelty = 1"),
         "error[bundle/not-yet]: SITE/bundle.toml:1:10: the format is \"picket-bundle/2\"; this Picket reads \
