@@ -7,6 +7,7 @@ mod apart;
 mod celu;
 mod choice;
 mod cube;
+mod division;
 mod expand;
 mod fold_ifs;
 mod half_as_single;
@@ -163,6 +164,11 @@ pub(super) static TABLE: &[Rewrite] = &[
         name: "quantise-apart",
         what: "a quantisation behind a dequantisation of another type keeps apart: tract makes a wrong table of both",
         apply: Apply::Typed(apart::keep),
+    },
+    Rewrite {
+        name: "quotients",
+        what: "a division that leads to a floor, a cast or a comparison divides: tract multiplies by a reciprocal",
+        apply: Apply::Typed(division::keep),
     },
 ];
 
