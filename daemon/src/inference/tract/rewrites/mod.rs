@@ -13,6 +13,7 @@ mod fold_ifs;
 mod half_as_single;
 mod log_sum_exp;
 mod negative_indices;
+mod quantise;
 mod quantised;
 mod recurrent;
 mod sigmoid;
@@ -159,6 +160,11 @@ pub(super) static TABLE: &[Rewrite] = &[
         name: "quantised-add",
         what: "a sum of two tensors between DequantizeLinear and QuantizeLinear computes on the codes",
         apply: Apply::Typed(quantised::add),
+    },
+    Rewrite {
+        name: "quantise-by-division",
+        what: "quantisation divides, as ONNX says: with tract's reciprocals halves are rounded to the wrong side",
+        apply: Apply::Typed(quantise::divide),
     },
     Rewrite {
         name: "quantise-apart",
