@@ -7,11 +7,13 @@ mod apart;
 mod celu;
 mod choice;
 mod cube;
+mod division;
 mod expand;
 mod fold_ifs;
 mod half_as_single;
 mod log_sum_exp;
 mod negative_indices;
+mod quantise;
 mod quantised;
 mod recurrent;
 mod sigmoid;
@@ -160,9 +162,19 @@ pub(super) static TABLE: &[Rewrite] = &[
         apply: Apply::Typed(quantised::add),
     },
     Rewrite {
+        name: "quantise-by-division",
+        what: "quantisation divides, as ONNX says: with tract's reciprocals halves are rounded to the wrong side",
+        apply: Apply::Typed(quantise::divide),
+    },
+    Rewrite {
         name: "quantise-apart",
         what: "a quantisation behind a dequantisation of another type keeps apart: tract makes a wrong table of both",
         apply: Apply::Typed(apart::keep),
+    },
+    Rewrite {
+        name: "quotients",
+        what: "a division that leads to a floor, a cast or a comparison divides: tract multiplies by a reciprocal",
+        apply: Apply::Typed(division::keep),
     },
 ];
 
