@@ -101,7 +101,7 @@ pub(super) static TABLE: &[Rewrite] = &[
     },
     Rewrite {
         name: "recurrent",
-        what: "backward layers over reversed sequences, which tract runs forward; an LSTM's initial states for any batch",
+        what: "backward layers are forward layers over reversed sequences: tract ignores the direction",
         apply: Apply::Graph(recurrent::straighten),
     },
     Rewrite {
