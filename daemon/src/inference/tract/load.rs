@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     ports::{BackendError, Signature, TensorSpec},
-    tensor::{Dtype, elements},
+    tensor::{Dtype, elements, shape_text},
 };
 
 pub(super) fn parse(model: &[u8]) -> Result<pb::ModelProto, BackendError> {
@@ -118,7 +118,7 @@ pub(super) fn plan(
     shapes: &[Vec<usize>],
 ) -> Result<Arc<TypedRunnableModel>, BackendError> {
     let reader = rewrites::reader(table);
-    let known = Known::new(&proto, shapes);
+    let known = Known::new(&proto, shapes, &reader);
     rewrites::on_graph(table, &mut proto, &known)?;
     refusals::check(&proto)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
@@ -157,6 +157,18 @@ fn optimised(
     refusals::check_typed(&typed)?;
     rewrites::on_typed(table, &mut typed)?;
     typed.into_decluttered()?.into_optimized()
+}
+
+/// Says what was assumed, when the model leaves shapes open: another one may do.
+pub(super) fn with_assumption(error: BackendError, signature: &Signature, shapes: &[Vec<usize>]) -> BackendError {
+    match error {
+        BackendError::Unsupported(why) if signature.inputs.iter().any(|input| input.shape.contains(&None)) => {
+            let shapes: Vec<String> = shapes.iter().map(|shape| shape_text(shape)).collect();
+            let message = format!("{why} (tried with inputs of {}; a bundle declares others)", shapes.join(", "));
+            BackendError::Unsupported(message)
+        }
+        other => other,
+    }
 }
 
 fn unsupported(error: &TractError) -> BackendError {

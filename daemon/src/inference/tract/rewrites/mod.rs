@@ -3,6 +3,7 @@
 //! A rewrite keeps a model's inputs and outputs and what it computes. To add one: a file here with a function, its test
 //! (which must fail when the row is left out), and its row.
 
+mod apart;
 mod celu;
 mod choice;
 mod expand;
@@ -58,13 +59,15 @@ type Builder = fn(&ParsingContext<'_>, &pb::NodeProto) -> TractResult<(Box<dyn I
 pub(super) struct Known<'a> {
     /// Names and shapes of the inputs.
     inputs: Vec<(String, &'a [usize])>,
+    /// Reads graphs as the model's will be read.
+    reader: &'a Onnx,
 }
 
 impl<'a> Known<'a> {
     /// `shapes` of the inputs in the graph's order, without those that have initial values.
-    pub(super) fn new(proto: &pb::ModelProto, shapes: &'a [Vec<usize>]) -> Self {
+    pub(super) fn new(proto: &pb::ModelProto, shapes: &'a [Vec<usize>], reader: &'a Onnx) -> Self {
         let names = proto.graph.iter().flat_map(graph::inputs).map(|input| input.name.clone());
-        Self { inputs: names.zip(shapes.iter().map(Vec::as_slice)).collect() }
+        Self { inputs: names.zip(shapes.iter().map(Vec::as_slice)).collect(), reader }
     }
 
     pub(super) fn shape_of(&self, input: &str) -> Option<&'a [usize]> {
@@ -129,6 +132,11 @@ pub(super) static TABLE: &[Rewrite] = &[
         what: "a sigmoid that is right near 0 too, where tract's is off by as much as the value itself",
         apply: Apply::Typed(sigmoid::replace),
     },
+    Rewrite {
+        name: "quantise-apart",
+        what: "a quantisation behind a dequantisation of another type keeps apart: tract makes a wrong table of both",
+        apply: Apply::Typed(apart::keep),
+    },
 ];
 
 /// Applies the rows on the ONNX graph.
@@ -158,15 +166,20 @@ pub(super) fn reader(table: &[Rewrite]) -> Onnx {
 
 /// Calls `change` for every node of a typed model, those in bodies of loops and in branches too.
 fn everywhere(model: &mut TypedModel, change: &mut dyn FnMut(&mut TypedNode)) {
-    for node in model.nodes_mut() {
-        if let Some(scan) = node.op_as_mut::<Scan>() {
-            everywhere(&mut scan.body, change);
-        }
-        if let Some(choice) = node.op_as_mut::<choice::Choice>() {
-            choice.bodies_mut().for_each(|body| everywhere(body, change));
-        }
-        change(node);
-    }
+    model.nodes_mut().iter_mut().for_each(&mut *change);
+    bodies(model).for_each(|body| everywhere(body, change));
+}
+
+/// The bodies of loops and the branches in a typed model.
+fn bodies(model: &mut TypedModel) -> impl Iterator<Item = &mut TypedModel> {
+    model.nodes_mut().iter_mut().flat_map(|node| {
+        let bodies: Vec<&mut TypedModel> = if node.op_is::<Scan>() {
+            node.op_as_mut::<Scan>().map(|scan| &mut scan.body).into_iter().collect()
+        } else {
+            node.op_as_mut::<choice::Choice>().map(|choice| choice.bodies_mut().collect()).unwrap_or_default()
+        };
+        bodies
+    })
 }
 
 /// Applies the rows on the typed model.
