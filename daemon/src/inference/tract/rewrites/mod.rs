@@ -11,6 +11,7 @@ mod fold_ifs;
 mod half_as_single;
 mod log_sum_exp;
 mod negative_indices;
+mod plain_integers;
 mod recurrent;
 mod sigmoid;
 mod softmax;
@@ -121,6 +122,11 @@ pub(super) static TABLE: &[Rewrite] = &[
         name: "indices-from-start",
         what: "GatherND and ScatterND get no negative indices, at which tract panics",
         apply: Apply::Typed(negative_indices::count_from_start),
+    },
+    Rewrite {
+        name: "plain-integers",
+        what: "CumSum and TopK of casts to INT64, which tract takes for dimensions and then gives up on",
+        apply: Apply::Typed(plain_integers::plain),
     },
     Rewrite {
         name: "mixing-softmax",
