@@ -2,7 +2,9 @@
 
 mod bind;
 mod convert;
+mod cpu;
 mod graph;
+mod int8;
 mod load;
 mod operators;
 mod refusals;

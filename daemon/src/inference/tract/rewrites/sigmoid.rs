@@ -3,6 +3,7 @@
 //! tract's is a rational function of x plus 0.5: off by 6e-8 at most, which is everything where the sigmoid itself is of
 //! that size, and by 5e-7 below -14.5, where it ends. Detectors multiply such scores, and take their logarithm.
 
+use super::super::cpu::widened;
 use tract_onnx::tract_core::{
     internal::*,
     ops::{element_wise::ElementWiseOp, nn::Sigmoid},
@@ -12,14 +13,22 @@ use tract_onnx::tract_core::{
 const EDGE: f32 = 87.0;
 
 element_wise!(exact_sigmoid, ExactSigmoid,
-    [f32] => |_, values| { values.iter_mut().for_each(|value| *value = sigmoid(*value)); Ok(()) };
+    [f32] => |_, values| { all(values); Ok(()) };
     cost: |datum_type| tvec!((Cost::FMA(datum_type), 10), (Cost::Div(datum_type), 1))
 );
+
+widened!(fn all(values: &mut [f32]) = each);
+
+#[inline(always)]
+fn each(values: &mut [f32]) {
+    values.iter_mut().for_each(|value| *value = sigmoid(*value));
+}
 
 /// 1 / (1 + e^-x) to 3 units in the last place, without a branch, so that the compiler makes vectors of it.
 ///
 /// The exponential is Cephes' `expf`: x = n ln 2 + r, |r| ≤ ln 2 / 2, e^x = 2^n P(r) (S. Moshier, Cephes, single/expf.c).
 /// Beyond ±87 the result is that of ±87; NaN stays NaN.
+#[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     /// Adding it leaves a small number's nearest integer in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
