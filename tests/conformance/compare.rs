@@ -29,10 +29,10 @@ pub fn compare(want: &Tensor, got: &Tensor) -> Result<(), String> {
     let largest = wanted.iter().filter(|value| value.is_finite()).fold(0.0, |most: f64, value| most.max(value.abs()));
     let absolute = if half { ABSOLUTE + HALF * largest } else { ABSOLUTE };
     let near = |want: f64, got: f64| {
-        if want.is_nan() || got.is_nan() {
-            return want.is_nan() && got.is_nan();
+        if !(want.is_finite() && got.is_finite()) {
+            return want == got || (want.is_nan() && got.is_nan());
         }
-        want == got || (want - got).abs() <= absolute + RELATIVE * want.abs()
+        (want - got).abs() <= absolute + RELATIVE * want.abs()
     };
     match wanted.into_iter().zip(got.to_f64()).position(|(want, got)| !near(want, got)) {
         None => Ok(()),

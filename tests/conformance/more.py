@@ -634,6 +634,199 @@ def contrib():
     case("ms_qlinearadd", "QLinearAdd", [rnd(3, dtype=U8), arr(0.1), arr(2, U8), rnd(3, dtype=U8), arr(0.2), arr(3, U8), arr(0.3), arr(1, U8)], **ms)
 
 
+class Net:
+    """A graph in the making: `net.Op(inputs…, attributes…)` gives the name of its output; arrays become constants."""
+
+    def __init__(self, **inputs):
+        self.inputs, self.nodes, self.constants = inputs, [], {}
+
+    def __getattr__(self, op):
+        def add(*values, outs=1, **attributes):
+            names = []
+            for value in values:
+                if not isinstance(value, str):
+                    name = f"c{len(self.constants)}"
+                    self.constants[name] = np.asarray(value) if not isinstance(value, float) else arr(value)
+                    value = name
+                names.append(value)
+            outputs = [f"v{len(self.nodes)}_{index}" for index in range(outs)]
+            self.nodes.append(helper.make_node(op, names, outputs, name=f"n{len(self.nodes)}", **attributes))
+            return outputs[0] if outs == 1 else outputs
+        return add
+
+    def done(self, name, *outputs, opset=17):
+        graph(f"pattern_{name}", self.nodes, self.inputs, list(outputs), opset, self.constants)
+
+
+def patterns():
+    """What exporters write in many nodes, and engines find again and fuse."""
+    x = rnd(2, 5, 8)
+    net = Net(x=x)
+    half = net.Mul("x", 0.5)
+    net.done("gelu_erf", net.Mul(half, net.Add(net.Erf(net.Div("x", float(np.sqrt(2)))), 1.0)))
+    for cube in ("pow", "mul"):
+        net = Net(x=x)
+        third = net.Pow("x", 3.0) if cube == "pow" else net.Mul(net.Mul("x", "x"), "x")
+        inner = net.Mul(net.Add("x", net.Mul(third, 0.044715)), float(np.sqrt(2 / np.pi)))
+        net.done(f"gelu_tanh_{cube}", net.Mul(net.Mul("x", 0.5), net.Add(net.Tanh(inner), 1.0)))
+    net = Net(x=x)
+    net.done("silu", net.Mul("x", net.Sigmoid("x")))
+    net = Net(x=x)
+    net.done("silu_scaled", net.Mul("x", net.Sigmoid(net.Mul("x", 1.702))))
+    net = Net(x=x, z=rnd(2, 5, 8))
+    net.done("gated", net.Mul("z", net.Sigmoid("x")))
+    net = Net(x=x)
+    net.done("hardswish", net.Div(net.Mul("x", net.Clip(net.Add("x", 3.0), 0.0, 6.0)), 6.0))
+    net = Net(x=x)
+    net.done("mish", net.Mul("x", net.Tanh(net.Softplus("x"))))
+    for axes in ([-1], [1, 2], [1]):
+        for square in ("pow", "mul"):
+            label = f"{square}_{'_'.join(str(a) for a in axes)}"
+            net = Net(x=x)
+            centred = net.Sub("x", net.ReduceMean("x", axes=axes))
+            squared = net.Pow(centred, 2.0) if square == "pow" else net.Mul(centred, centred)
+            root = net.Sqrt(net.Add(net.ReduceMean(squared, axes=axes), 1e-3))
+            net.done(f"layernorm_{label}", net.Add(net.Mul(net.Div(centred, root), rnd(8)), rnd(8)))
+            net = Net(x=x)
+            squared = net.Pow("x", 2.0) if square == "pow" else net.Mul("x", "x")
+            root = net.Sqrt(net.Add(net.ReduceMean(squared, axes=axes), 1e-3))
+            net.done(f"rmsnorm_{label}", net.Mul(net.Mul("x", net.Reciprocal(root)), rnd(8)))
+            net = Net(x=x)
+            squared = net.Pow("x", 2.0) if square == "pow" else net.Mul("x", "x")
+            net.done(f"l2norm_{label}", net.Div("x", net.Clip(net.Sqrt(net.ReduceSum(squared, arr(axes, I64))), 1e-6)))
+    for axis in (-1, 1):
+        net = Net(x=x)
+        power = net.Exp(net.Sub("x", net.ReduceMax("x", axes=[axis])))
+        net.done(f"softmax_{axis}", net.Div(power, net.ReduceSum(power, arr([axis], I64))))
+    # Attention, with masks added and chosen, scaled before and after, grouped keys.
+    for mask in ("none", "add", "where", "bool_input", "before"):
+        for swapped in (0, 1):
+            inputs = {"q": rnd(1, 2, 5, 4), "k": rnd(1, 2, 4, 6) if swapped else rnd(1, 2, 6, 4), "v": rnd(1, 2, 6, 4)}
+            allowed = RNG.integers(0, 2, (1, 1, 5, 6)).astype(bool)
+            allowed[..., 0] = True
+            if mask == "bool_input":
+                inputs["m"] = allowed
+            net = Net(**inputs)
+            keys = "k" if swapped else net.Transpose("k", perm=[0, 1, 3, 2])
+            scores = net.MatMul(net.Mul("q", 0.5), keys) if mask == "before" else net.Div(net.MatMul("q", keys), 2.0)
+            if mask == "add":
+                scores = net.Add(scores, np.where(allowed, 0, -1e9).astype(F))
+            elif mask == "where":
+                scores = net.Where(allowed, scores, arr(-np.inf))
+            elif mask == "bool_input":
+                scores = net.Where("m", scores, arr(-3e38))
+            net.done(f"attention_{mask}_{swapped}", net.MatMul(net.Softmax(scores, axis=-1), "v"))
+    net = Net(q=rnd(1, 4, 5, 4), k=rnd(1, 2, 6, 4), v=rnd(1, 2, 6, 4))
+    repeat = lambda name: net.Reshape(net.Expand(net.Unsqueeze(name, arr([2], I64)), arr([1, 2, 2, 6, 4], I64)), arr([1, 4, 6, 4], I64))
+    keys, values = repeat("k"), repeat("v")
+    net.done("attention_grouped", net.MatMul(net.Softmax(net.Mul(net.MatMul("q", net.Transpose(keys, perm=[0, 1, 3, 2])), 0.5), axis=-1), values))
+    net = Net(x=rnd(1, 2, 5, 8))
+    left, right = net.Split("x", outs=2, axis=-1)
+    cos, sin = rnd(5, 8), rnd(5, 8)
+    net.done("rotary", net.Add(net.Mul("x", cos), net.Mul(net.Concat(net.Neg(right), left, axis=-1), sin)))
+    net = Net(x=rnd(2, 6, 16))
+    heads = net.Transpose(net.Reshape(net.MatMul("x", rnd(16, 24)), arr([2, 6, 3, 2, 4], I64)), perm=[2, 0, 3, 1, 4])
+    q, k, v = (net.Squeeze(part, arr([0], I64)) for part in net.Split(heads, outs=3, axis=0))
+    net.done("attention_packed", net.Reshape(net.Transpose(net.MatMul(net.Softmax(net.MatMul(q, net.Transpose(k, perm=[0, 1, 3, 2])), axis=-1), v), perm=[0, 2, 1, 3]), arr([2, 6, 8], I64)))
+    # Convolutional blocks.
+    image = rnd(1, 4, 8, 8)
+    norm = lambda n: (rnd(n), rnd(n), rnd(n), rnd(n, low=0.2, high=2))
+    for act in ("Relu", "Sigmoid", "HardSwish", "LeakyRelu", "Tanh", "Elu"):
+        net = Net(x=image)
+        y = net.BatchNormalization(net.Conv("x", rnd(6, 4, 3, 3), pads=[1, 1, 1, 1]), *norm(6))
+        net.done(f"conv_norm_{act.lower()}", getattr(net, act)(y))
+    net = Net(x=image)
+    y = net.BatchNormalization("x", *norm(4))
+    net.done("norm_before_padded_conv", net.Conv(y, rnd(6, 4, 3, 3), pads=[1, 1, 1, 1]))
+    net = Net(x=image)
+    net.done("scale_before_padded_conv", net.Conv(net.Add(net.Mul("x", rnd(4, 1, 1)), rnd(4, 1, 1)), rnd(6, 4, 3, 3), pads=[1, 1, 1, 1]))
+    net = Net(x=image)
+    net.done("scale_after_conv", net.Add(net.Mul(net.Conv("x", rnd(6, 4, 3, 3)), rnd(1, 6, 1, 1)), rnd(6, 1, 1)))
+    for mode in ("constant", "reflect", "edge"):
+        net = Net(x=image)
+        net.done(f"pad_conv_{mode}", net.Conv(net.Pad("x", arr([0, 0, 1, 2, 0, 0, 2, 1], I64), mode=mode), rnd(6, 4, 3, 3)))
+        net = Net(x=image)
+        net.done(f"pad_pool_{mode}", net.AveragePool(net.Pad("x", arr([0, 0, 1, 2, 0, 0, 2, 1], I64), mode=mode), kernel_shape=[2, 2]))
+        net = Net(x=image)
+        net.done(f"pad_maxpool_{mode}", net.MaxPool(net.Pad("x", arr([0, 0, 1, 2, 0, 0, 2, 1], I64), mode=mode), kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
+    net = Net(x=image)
+    squeezed = net.Relu(net.Conv(net.GlobalAveragePool("x"), rnd(2, 4, 1, 1), rnd(2)))
+    net.done("squeeze_excite", net.Mul("x", net.HardSigmoid(net.Conv(squeezed, rnd(4, 2, 1, 1), rnd(4)))))
+    net = Net(x=image)
+    net.done("shuffle", net.Reshape(net.Transpose(net.Reshape("x", arr([1, 2, 2, 8, 8], I64)), perm=[0, 2, 1, 3, 4]), arr([0, 4, 8, 8], I64)))
+    net = Net(x=image)
+    parts = [net.Slice("x", arr([a, b], I64), arr([99, 99], I64), arr([2, 3], I64), arr([2, 2], I64)) for b in (0, 1) for a in (0, 1)]
+    net.done("focus", net.Conv(net.Concat(*parts, axis=1), rnd(3, 16, 3, 3), pads=[1, 1, 1, 1]))
+    net = Net(x=image)
+    pooled = ["x"]
+    for _ in range(3):
+        pooled.append(net.MaxPool(pooled[-1], kernel_shape=[5, 5], pads=[2, 2, 2, 2]))
+    net.done("pyramid", net.Concat(*pooled, axis=1))
+    net = Net(x=image)
+    up = net.Resize(net.Conv("x", rnd(4, 4, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1]), "", arr([1, 1, 2, 2]), mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    net.done("upsample_add", net.Add(up, "x"))
+    net = Net(x=image)
+    shape = net.Shape("x")
+    net.done("flatten_by_shape", net.Reshape("x", net.Concat(net.Gather(shape, arr([0], I64)), arr([-1], I64), axis=0)))
+    net = Net(x=image)
+    net.done("nhwc", net.Transpose(net.Relu(net.Conv(net.Transpose("x", perm=[0, 3, 1, 2]), rnd(5, 8, 3, 3), pads=[1, 1, 1, 1])), perm=[0, 2, 3, 1]))
+    net = Net(x=rnd(1, 4, 20))
+    net.done("causal_conv", net.Slice(net.Conv("x", rnd(6, 4, 3), pads=[4, 4], dilations=[2]), arr([0], I64), arr([-4], I64), arr([2], I64)))
+    net = Net(x=rnd(1, 4, 20))
+    net.done("glu", net.Mul(*[part if index == 0 else net.Sigmoid(part) for index, part in enumerate(net.Split("x", outs=2, axis=1))]))
+    # Heads of detectors, embeddings, positions.
+    net = Net(x=rnd(1, 6, 85))
+    centre, size, rest = net.Split("x", arr([2, 2, 81], I64), outs=3, axis=-1)
+    corner = net.Sub(centre, net.Div(size, 2.0))
+    scores = net.Mul(net.Slice(rest, arr([0], I64), arr([1], I64), arr([2], I64)), net.Slice(rest, arr([1], I64), arr([81], I64), arr([2], I64)))
+    best, label = net.TopK(net.ReduceMax(scores, axes=[-1], keepdims=0), arr([3], I64), outs=2)
+    net.done("detector", net.Concat(corner, net.Add(corner, size), axis=-1), best, label, net.ArgMax(scores, axis=-1, keepdims=0))
+    net = Net(i=RNG.integers(0, 9, (2, 5)))
+    net.done("embedding", net.Add(net.Gather(rnd(9, 4), "i"), net.Gather(rnd(9, 4), net.Add(net.CumSum(net.Cast(net.Not(net.Equal("i", arr(0, I64))), to=TensorProto.INT64), arr(1, I64)), arr(1, I64)))))
+    net = Net(x=rnd(2, 5, 4), m=RNG.integers(0, 2, (2, 5)))
+    weight = net.Unsqueeze(net.Cast("m", to=TensorProto.FLOAT), arr([-1], I64))
+    net.done("mean_pooling", net.Div(net.ReduceSum(net.Mul("x", weight), arr([1], I64), keepdims=0), net.Clip(net.ReduceSum(weight, arr([1], I64), keepdims=0), 1e-9)))
+    net = Net(x=rnd(3, 8))
+    net.done("normalise_similarity", net.MatMul(net.Div("x", net.ReduceL2("x", axes=[1])), net.Transpose(net.Div("x", net.ReduceL2("x", axes=[1])), perm=[1, 0])))
+    for op in ("Greater", "Less", "Equal", "GreaterOrEqual"):
+        net = Net(x=rnd(3, 8, dtype=I32), z=rnd(8, dtype=I32))
+        net.done(f"choose_{op.lower()}", net.Where(getattr(net, op)("x", "z"), net.Mul("x", arr(2, I32)), "z"))
+    net = Net(x=rnd(2, 3))
+    net.done("same_twice", net.Add("x", "x"), net.Mul("x", "x"), net.Sub("x", "x"), net.Concat("x", "x", axis=0))
+    net = Net(x=rnd(2, 3))
+    net.done("untouched", "x", net.Identity("x"), net.Relu("x"))
+    net = Net(x=rnd(2, 3, 4))
+    net.done("transposes", net.Transpose(net.Add(net.Transpose("x", perm=[2, 0, 1]), rnd(4, 1, 3)), perm=[1, 2, 0]), net.ReduceSum(net.Transpose("x", perm=[1, 0, 2]), arr([0], I64)))
+    net = Net(x=rnd(2, 3, 4))
+    net.done("reshapes", net.Squeeze(net.Unsqueeze(net.Reshape("x", arr([6, 4], I64)), arr([0, 2], I64)), arr([0], I64)), net.Reshape(net.Transpose("x"), arr([2, -1], I64)))
+
+
+def after_cast():
+    """Integers that come from a cast to INT64, which tract takes for dimensions."""
+    z = np.array([[3, -1, 2], [5, 7, 4]], dtype=I64)
+    two = lambda op, **more: lambda net, v: getattr(net, op)(v, z, **more)
+    one = lambda op, **more: lambda net, v: getattr(net, op)(v, **more)
+    rows = {op.lower(): two(op) for op in ("Add", "Sub", "Mul", "Max", "Min", "Equal", "Less", "Greater", "Div", "Mod")}
+    rows |= {op.lower(): one(op) for op in ("Abs", "Neg", "Sign", "ReduceSum", "NonZero", "Transpose", "Identity", "Relu")}
+    rows |= {op.lower(): one(op, axes=[1]) for op in ("ReduceMax", "ReduceMin", "ReduceMean", "ReduceProd")}
+    rows |= {
+        "argmax": one("ArgMax", axis=1), "cumsum": lambda net, v: net.CumSum(v, arr(1, I64)), "clip": lambda net, v: net.Clip(v, arr(0, I64), arr(3, I64)),
+        "topk": lambda net, v: net.TopK(v, arr([2], I64), outs=2)[0], "where": lambda net, v: net.Where(net.Greater(v, z), v, z), "concat": lambda net, v: net.Concat(v, z, axis=0),
+        "gather": lambda net, v: net.Gather(rnd(9, 2), net.Abs(v)), "gather_from": lambda net, v: net.Gather(v, arr([1, 0], I64)), "gathernd": lambda net, v: net.GatherND(v, arr([[1, 2]], I64)),
+        "onehot": lambda net, v: net.OneHot(v, arr(9, I64), arr([0.0, 1.0])), "cast": lambda net, v: net.Cast(v, to=TensorProto.FLOAT), "cast_i32": lambda net, v: net.Cast(v, to=TensorProto.INT32),
+        "cast_bool": lambda net, v: net.Cast(v, to=TensorProto.BOOL), "expand": lambda net, v: net.Expand(v, arr([2, 2, 3], I64)), "tile": lambda net, v: net.Tile(v, arr([2, 1], I64)),
+        "pow": lambda net, v: net.Pow(v, arr(2, I64)), "pad": lambda net, v: net.Pad(v, arr([0, 1, 0, 1], I64)), "scatter": lambda net, v: net.ScatterElements(v, arr([[1, 0, 1]], I64), arr([[9, 8, 7]], I64)),
+        "scatternd": lambda net, v: net.ScatterND(v, arr([[1, 2]], I64), arr([9], I64)), "slice": lambda net, v: net.Slice(v, arr([1], I64), arr([3], I64), arr([1], I64)), "split": lambda net, v: net.Split(v, arr([1, 2], I64), outs=2, axis=1)[1],
+        "matmul": lambda net, v: net.MatMul(net.Cast(v, to=TensorProto.FLOAT), rnd(3, 2)), "gatherelements": lambda net, v: net.GatherElements(v, arr([[0, 1, 0]], I64)), "flatten": one("Flatten"), "unsqueeze": lambda net, v: net.Unsqueeze(v, arr([0], I64)),
+        "embedding_positions": lambda net, v: net.Add(net.Mul(net.Cast(net.CumSum(net.Cast(net.Not(net.Equal(v, arr(1, I64))), to=TensorProto.INT32), arr(1, I64)), to=TensorProto.INT64), v), arr(1, I64)),
+    }
+    for name, row in rows.items():
+        for source in (I32, B, F):
+            x = arr([[1, 0, 2], [4, 1, 3]], source)
+            net = Net(x=x)
+            net.done(f"i64_{name}_of_{source}", row(net, net.Cast("x", to=TensorProto.INT64)))
+
+
 # === The archive ===
 
 def answered(model, inputs):
@@ -642,7 +835,7 @@ def answered(model, inputs):
 
 
 def main(archive):
-    for make in (convolutions, quantised, between_quantisers, recurrent, norms, reductions, pools, signals, shapes, indexing, resizes, arithmetic, products, control, classical, contrib):
+    for make in (convolutions, quantised, between_quantisers, recurrent, norms, reductions, pools, signals, shapes, indexing, resizes, arithmetic, products, control, classical, contrib, patterns, after_cast):
         make()
     left_out = []
     with tarfile.open(archive, "w:gz") as tar:

@@ -13,6 +13,7 @@ mod fold_ifs;
 mod half_as_single;
 mod log_sum_exp;
 mod negative_indices;
+mod plain_integers;
 mod quantise;
 mod quantised;
 mod recurrent;
@@ -108,7 +109,7 @@ pub(super) static TABLE: &[Rewrite] = &[
     },
     Rewrite {
         name: "recurrent",
-        what: "backward layers over reversed sequences, which tract runs forward; an LSTM's initial states for any batch",
+        what: "backward layers are forward layers over reversed sequences: tract ignores the direction",
         apply: Apply::Graph(recurrent::straighten),
     },
     Rewrite {
@@ -125,6 +126,11 @@ pub(super) static TABLE: &[Rewrite] = &[
         name: "indices-from-start",
         what: "GatherND and ScatterND get no negative indices, at which tract panics",
         apply: Apply::Typed(negative_indices::count_from_start),
+    },
+    Rewrite {
+        name: "plain-integers",
+        what: "CumSum and TopK of casts to INT64, which tract takes for dimensions and then gives up on",
+        apply: Apply::Typed(plain_integers::plain),
     },
     Rewrite {
         name: "kept-codes",
