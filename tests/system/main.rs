@@ -13,6 +13,7 @@ mod durable;
 mod escalation;
 mod explain;
 mod export;
+mod hostile;
 mod http;
 mod jobs;
 mod link;

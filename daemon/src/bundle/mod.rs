@@ -27,6 +27,7 @@ use picket_core::{
 
 use self::files::Folder;
 pub use self::{
+    files::Files,
     golden::Golden,
     manifest::Card,
     steps::{ConcludeStep, PrepareStep},
@@ -73,6 +74,8 @@ pub struct Bundle {
     pub calibration: calibration::Found,
     /// Sentences for the operator.
     pub warnings: Vec<String>,
+    /// What it was read from, for who proves it. Let go when that is done.
+    pub files: Files,
 }
 
 /// What a model is for, and so what its outputs mean.
@@ -124,9 +127,23 @@ impl Bundle {
     /// `bundle/bad-golden`, `bundle/bad-calibration` or `model/hash-mismatch`.
     pub fn read(path: &Path) -> Result<Self, BundleError> {
         if is_bare_model(path) && path.is_file() {
-            return Self::read_bare(path);
+            return Ok(Self::bare(path, files::read_capped(path, limits::MAX_MODEL_BYTES)?));
         }
-        let folder = Folder::open(path)?;
+        Self::read_folder(Folder::open(path)?)
+    }
+
+    /// Reads a bundle once more, out of what it was read from before.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn again(mut files: Files) -> Result<Self, BundleError> {
+        match files.contents.as_mut_slice() {
+            [(name, model)] if name.is_empty() => Ok(Self::bare(&files.path, std::mem::take(model))),
+            _ => Self::read_folder(Folder::again(files)),
+        }
+    }
+
+    fn read_folder(folder: Folder) -> Result<Self, BundleError> {
         let manifest = manifest::read(&folder)?;
         let declared = check::check(&manifest)?;
         let model = folder.read_model(&declared.model, limits::MAX_MODEL_BYTES)?;
@@ -161,6 +178,7 @@ impl Bundle {
             golden,
             calibration: calibration::Found::default(),
             warnings: Vec::new(),
+            files: Files::default(),
         };
         bundle.calibration = calibration::read(&folder, &bundle)?;
         if bundle.calibration.state == State::Mismatch {
@@ -169,6 +187,7 @@ impl Bundle {
                 folder.show(calibration::FILE)
             ));
         }
+        bundle.files = folder.into_files();
         Ok(bundle)
     }
 
@@ -189,14 +208,13 @@ impl Bundle {
     }
 
     /// A bare model works, but nothing says what it is for and nothing proves it.
-    fn read_bare(path: &Path) -> Result<Self, BundleError> {
-        let model = files::read_capped(path, limits::MAX_MODEL_BYTES)?;
+    fn bare(path: &Path, model: Bytes) -> Self {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let warning = format!(
             "{} is a bare model: no card, no golden vectors, so nothing proves that it answers right on this CPU",
             path.display()
         );
-        Ok(Self {
+        Self {
             name,
             version: "0".to_owned(),
             task: Task::Tensor,
@@ -212,11 +230,12 @@ impl Bundle {
             threshold: None,
             card: None,
             sha256: files::sha256(&model),
+            files: Files { path: path.to_owned(), contents: vec![(String::new(), model.clone())] },
             model,
             golden: Vec::new(),
             calibration: calibration::Found::default(),
             warnings: vec![warning],
-        })
+        }
     }
 }
 
