@@ -18,6 +18,7 @@ mod http;
 mod jobs;
 mod link;
 mod mlserver;
+mod model;
 mod plan;
 mod support;
 mod tasks;

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{BundleError, manifest::ModelFile};
+use super::{BundleError, MANIFEST, manifest::ModelFile};
 
 /// Everything that a bundle was read from, byte for byte: who gets these files reads the same bundle, without a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,6 +153,19 @@ pub fn read_capped(path: &Path, cap: u64) -> Result<Bytes, BundleError> {
 
 pub fn unreadable(path: &Path, why: &str) -> BundleError {
     BundleError::new("bundle/unreadable", format!("{}: cannot be read: {why}", path.display()))
+}
+
+/// The file's SHA-256, if it is the one that the manifest says.
+///
+/// # Errors
+/// `model/hash-mismatch`.
+pub fn expect_sha256(shown: &str, bytes: &[u8], wanted: &str) -> Result<String, BundleError> {
+    let sha256 = sha256(bytes);
+    if sha256 == wanted.to_ascii_lowercase() {
+        return Ok(sha256);
+    }
+    let message = format!("{shown} is not the file that {MANIFEST} describes: its SHA-256 is {sha256}, not {wanted}");
+    Err(BundleError::new("model/hash-mismatch", message))
 }
 
 /// SHA-256 in lower-case hex.

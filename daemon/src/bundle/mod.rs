@@ -8,6 +8,7 @@ mod check;
 mod decision;
 pub(crate) mod files;
 pub mod golden;
+pub mod inspect;
 mod manifest;
 pub mod npz;
 mod steps;
@@ -29,7 +30,7 @@ use self::files::Folder;
 pub use self::{
     files::Files,
     golden::Golden,
-    manifest::Card,
+    manifest::{Card, PLACEHOLDER},
     steps::{ConcludeStep, PrepareStep},
 };
 use crate::ports::TensorSpec;
@@ -147,15 +148,8 @@ impl Bundle {
         let manifest = manifest::read(&folder)?;
         let declared = check::check(&manifest)?;
         let model = folder.read_model(&declared.model, limits::MAX_MODEL_BYTES)?;
-        let sha256 = files::sha256(&model);
-        if sha256 != manifest.raw.model.sha256.get_ref().to_ascii_lowercase() {
-            let message = format!(
-                "{} is not the file that {MANIFEST} describes: its SHA-256 is {sha256}, not {}",
-                folder.show(declared.model.name()),
-                manifest.raw.model.sha256.get_ref()
-            );
-            return Err(BundleError::new("model/hash-mismatch", message));
-        }
+        let shown = folder.show(declared.model.name());
+        let sha256 = files::expect_sha256(&shown, &model, manifest.raw.model.sha256.get_ref())?;
         let golden = golden::read_all(&folder, &manifest, &declared)?;
         let raw = manifest.raw;
         let mut bundle = Self {
@@ -172,7 +166,7 @@ impl Bundle {
             sigma: declared.decision.sigma,
             temperature: declared.decision.temperature,
             threshold: declared.decision.threshold,
-            card: raw.card,
+            card: raw.card.map(toml::Spanned::into_inner),
             model,
             sha256,
             golden,
@@ -208,7 +202,7 @@ impl Bundle {
     }
 
     /// A bare model works, but nothing says what it is for and nothing proves it.
-    fn bare(path: &Path, model: Bytes) -> Self {
+    pub(crate) fn bare(path: &Path, model: Bytes) -> Self {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let warning = format!(
             "{} is a bare model: no card, no golden vectors, so nothing proves that it answers right on this CPU",

@@ -10,6 +10,7 @@ mod export;
 mod http;
 mod infer;
 mod ledger;
+mod model;
 mod plan;
 mod prove;
 mod replay;
@@ -78,6 +79,8 @@ enum Command {
     },
     /// Measure on labelled cases what may be promised of a model's answers, and write it into its bundle.
     Calibrate(calibrate::Calibrate),
+    /// Bring a model of one's own: write a first bundle around an ONNX file, and see what a bundle lacks.
+    Model(model::Model),
     /// What each promise would cost: threshold, local share, calls and money a day.
     Plan(plan::Plan),
     /// Jobs that were accepted and got an error instead of an answer.
@@ -117,6 +120,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Infer { bundle, inputs, trial } => infer::run(&bundle, &inputs, &trial, json),
         Command::Bench { bundle, seconds, trial } => bench::run(&bundle, seconds, &trial, json),
         Command::Calibrate(calibrate) => calibrate::run(&calibrate, json),
+        Command::Model(model) => model::run(&model, json),
         Command::Plan(plan) => plan::run(&plan, json),
         Command::Prove(prove) => return prove::run(&prove),
         Command::Dead(dead) => dead::run(&dead, json),
