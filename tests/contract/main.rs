@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is broken")]
 
 mod models;
+mod prescan;
 mod proof;
+mod prover;
 mod run_loop;

@@ -44,6 +44,13 @@ impl Served {
     }
 
     pub fn load_with(backend: &dyn Backend, bundle: Bundle) -> Result<Self, Failure> {
+        let served = Self::proven_elsewhere(backend, bundle)?;
+        served.prove()?;
+        Ok(served)
+    }
+
+    /// Loads a bundle whose golden vectors came out right in another process, on this CPU and with this program.
+    pub(super) fn proven_elsewhere(backend: &dyn Backend, bundle: Bundle) -> Result<Self, Failure> {
         let shapes = declared_shapes(&bundle)?;
         let fixed = Fixed { shapes: shapes.as_deref(), constants: &bundle.constants };
         let loaded = catch_unwind(AssertUnwindSafe(|| backend.load_fixed(&bundle.model, &fixed)));
@@ -57,9 +64,7 @@ impl Served {
         };
         let signature = job_signature(&bundle, model.signature())?;
         let proven = !bundle.golden.is_empty();
-        let served = Self { bundle, model, signature, proven };
-        served.prove()?;
-        Ok(served)
+        Ok(Self { bundle, model, signature, proven })
     }
 
     /// Runs every golden vector at the model's boundary.
@@ -116,7 +121,7 @@ impl Served {
 }
 
 /// A panic in a backend is a failed job, not a dead thread. The caller must make a new runner after `model/panicked`.
-fn run_caught(runner: &mut dyn Runner, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Failure> {
+pub(super) fn run_caught(runner: &mut dyn Runner, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Failure> {
     match catch_unwind(AssertUnwindSafe(|| runner.run(inputs))) {
         Ok(Ok(outputs)) => Ok(outputs),
         Ok(Err(error)) => Err(Failure::new("model/failed", error.to_string())),

@@ -50,7 +50,8 @@ struct Resize {
 enum Fit {
     #[default]
     Stretch,
-    Fit,
+    #[serde(rename = "fit")]
+    Letterbox,
     Fill,
 }
 
@@ -103,8 +104,8 @@ impl Resize {
         let wide = u64::from(width) * u64::from(h) >= u64::from(height) * u64::from(w);
         match self.fit {
             Fit::Stretch => whole,
-            Fit::Fit if wide => Plan { to: (w, scaled(height, w, width)), ..whole },
-            Fit::Fit => Plan { to: (scaled(width, h, height), h), ..whole },
+            Fit::Letterbox if wide => Plan { to: (w, scaled(height, w, width)), ..whole },
+            Fit::Letterbox => Plan { to: (scaled(width, h, height), h), ..whole },
             Fit::Fill if wide => {
                 let used = f64::from(height) * f64::from(w) / f64::from(h);
                 Plan { left: (whole.width - used) / 2.0, width: used, ..whole }
