@@ -284,6 +284,16 @@ def reductions():
     case("reducemean_int_negative", "ReduceMean", [arr([[-7, -2, 1], [5, 4, 2]], I32)], opset=13, axes=[1])
     case("reducelogsumexp_large", "ReduceLogSumExp", [rnd(2, 5, low=80, high=100)], opset=13, axes=[1])
     case("reducemax_nan", "ReduceMax", [arr([[1, np.nan, 2], [-np.inf, -np.inf, -np.inf]])], opset=13, axes=[1])
+    for op in ("ReduceMax", "ReduceMin"):
+        infinite = arr([[-np.inf, -np.inf], [np.inf, np.inf], [1, -np.inf]])
+        for axes in ([0], [1], [0, 1]):
+            case(f"{op.lower()}_infinities_{len(axes)}{axes[0]}", op, [infinite], opset=13, axes=axes)
+            case(f"{op.lower()}_infinities_f64_{len(axes)}{axes[0]}", op, [infinite.astype(D)], opset=13, axes=axes)
+    for op in ("MaxPool", "GlobalMaxPool"):
+        case(f"{op.lower()}_infinities", op, [np.full((1, 2, 3, 3), -np.inf, F)], **({"kernel_shape": [2, 2]} if op == "MaxPool" else {}))
+    for op in ("Max", "Min", "Relu", "Clip", "Sigmoid", "Tanh", "Exp", "Erf", "Softplus", "Abs", "Floor", "HardSwish", "Gelu", "Elu", "Sqrt", "Log"):
+        inputs = [arr([np.inf, -np.inf, 3.5])] if op not in ("Sqrt", "Log") else [arr([np.inf, 0.0, 3.5])]
+        case(f"infinite_{op.lower()}", op, inputs + [arr([1, 2, 3])] * (op in ("Max", "Min")), opset=20)
     for op in ("ArgMax", "ArgMin"):
         ties = arr([[3, 1, 3, 1], [2, 2, 1, 1]])
         for opset in (7, 11, 12, 13):
