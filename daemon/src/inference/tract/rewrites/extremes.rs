@@ -6,26 +6,28 @@ use tract_onnx::tract_core::{
     ops::nn::{Reduce, Reducer},
 };
 
-/// A reduction to the largest or smallest f32.
+/// A reduction to the largest or smallest f32 or f64.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct Extreme(Reduce);
 
 impl Extreme {
-    /// Where tract begins.
-    fn start(&self) -> f32 {
-        if self.0.reducer == Reducer::Max { f32::MIN } else { f32::MAX }
-    }
-
-    /// The reduction once more, from an infinity on: for the rare answer that may be tract's beginning.
-    fn exactly(&self, input: &Tensor) -> TractResult<Tensor> {
-        let largest = self.0.reducer == Reducer::Max;
-        let start = if largest { f32::NEG_INFINITY } else { f32::INFINITY };
-        let farther = |a: &f32, b: &f32| if largest { a.max(*b) } else { a.min(*b) };
-        let mut found = input.try_as_plain_ram()?.to_array_view::<f32>()?.to_owned();
-        for axis in &self.0.axes {
-            found = found.fold_axis(Axis(*axis), start, farther).insert_axis(Axis(*axis));
+    /// The answer once more from an `infinity` on where it may be no more than tract's `beginning`, which is rare.
+    fn mend<T: Datum + Copy + PartialOrd>(
+        &self,
+        input: &Tensor,
+        output: TValue,
+        [beginning, infinity]: [T; 2],
+    ) -> TractResult<TValue> {
+        if output.try_as_plain_ram()?.as_slice::<T>()?.iter().all(|value| *value != beginning) {
+            return Ok(output);
         }
-        Ok(found.into_tensor())
+        let largest = self.0.reducer == Reducer::Max;
+        let farther = |a: &T, b: &T| if (largest && b > a) || (!largest && b < a) { *b } else { *a };
+        let mut found = input.try_as_plain_ram()?.to_array_view::<T>()?.to_owned();
+        for axis in &self.0.axes {
+            found = found.fold_axis(Axis(*axis), infinity, farther).insert_axis(Axis(*axis));
+        }
+        Ok(found.into_tensor().into_tvalue())
     }
 }
 
@@ -46,13 +48,16 @@ impl EvalOp for Extreme {
 
     fn eval(&self, context: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let input = inputs[0].clone();
-        let outputs = self.0.eval(context, inputs)?;
-        let start = self.start();
-        let output = outputs[0].try_as_plain_ram()?;
-        if output.as_slice::<f32>()?.iter().any(|value| value.to_bits() == start.to_bits()) {
-            return Ok(tvec!(self.exactly(&input)?.into_tvalue()));
-        }
-        Ok(outputs)
+        let output = self.0.eval(context, inputs)?.remove(0);
+        let largest = self.0.reducer == Reducer::Max;
+        let output = if input.datum_type() == f64::datum_type() {
+            let [beginning, infinity] = if largest { [f64::MIN, f64::NEG_INFINITY] } else { [f64::MAX, f64::INFINITY] };
+            self.mend(&input, output, [beginning, infinity])?
+        } else {
+            let [beginning, infinity] = if largest { [f32::MIN, f32::NEG_INFINITY] } else { [f32::MAX, f32::INFINITY] };
+            self.mend(&input, output, [beginning, infinity])?
+        };
+        Ok(tvec!(output))
     }
 }
 
@@ -83,11 +88,12 @@ impl TypedOp for Extreme {
     as_op!();
 }
 
-/// Puts [`Extreme`] in the place of reductions to the largest or smallest f32.
+/// Puts [`Extreme`] in the place of reductions to the largest or smallest f32 or f64.
 pub(super) fn know_infinities(model: &mut TypedModel) -> TractResult<()> {
     super::everywhere(model, &mut |node| {
-        let single = node.outputs.iter().all(|output| output.fact.datum_type == f32::datum_type());
-        let Some(reduce) = node.op_as::<Reduce>().filter(|_| single) else { return };
+        let floats = [f32::datum_type(), f64::datum_type()];
+        let floating = node.outputs.iter().all(|output| floats.contains(&output.fact.datum_type));
+        let Some(reduce) = node.op_as::<Reduce>().filter(|_| floating) else { return };
         if matches!(reduce.reducer, Reducer::Max | Reducer::Min) {
             node.op = Box::new(Extreme(reduce.clone()));
         }
