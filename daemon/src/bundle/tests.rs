@@ -228,13 +228,14 @@ fn an_unknown_key_gets_the_nearest_right_one() {
 #[test]
 fn a_step_that_is_not_there_is_named() {
     assert_eq!(
-        mistake("\"scale\"\nfactor = 0.5", "\"resize\"\nw = 8\nh = 8"),
-        "error[bundle/unsupported-step]: SITE/bundle.toml:17:1: unknown prepare step `resize`; known: scale, normalize"
+        mistake("\"scale\"\nfactor = 0.5", "\"sharpen\""),
+        "error[bundle/unsupported-step]: SITE/bundle.toml:17:1: unknown prepare step `sharpen`; known: resize, crop, \
+         to-bgr, to-gray, scale, normalize, layout, quantize"
     );
     assert_eq!(
         mistake("softmax", "soft-max"),
         "error[bundle/unsupported-step]: SITE/bundle.toml:25:1: unknown conclude step `soft-max` (did you mean \
-         `softmax`?); known: softmax, argmax"
+         `softmax`?); known: dequantize, softmax, sigmoid, argmax, ssd, yunet, fastestdet, nms, threshold"
     );
 }
 

@@ -7,6 +7,7 @@ mod apart;
 mod celu;
 mod choice;
 mod cube;
+mod division;
 mod expand;
 mod extremes;
 mod fold_ifs;
@@ -14,6 +15,7 @@ mod half_as_single;
 mod log_sum_exp;
 mod negative_indices;
 mod plain_integers;
+mod quantise;
 mod quantised;
 mod recurrent;
 mod sigmoid;
@@ -172,9 +174,19 @@ pub(super) static TABLE: &[Rewrite] = &[
         apply: Apply::Typed(quantised::add),
     },
     Rewrite {
+        name: "quantise-by-division",
+        what: "quantisation divides, as ONNX says: with tract's reciprocals halves are rounded to the wrong side",
+        apply: Apply::Typed(quantise::divide),
+    },
+    Rewrite {
         name: "quantise-apart",
         what: "a quantisation behind a dequantisation of another type keeps apart: tract makes a wrong table of both",
         apply: Apply::Typed(apart::keep),
+    },
+    Rewrite {
+        name: "quotients",
+        what: "a division that leads to a floor, a cast or a comparison divides: tract multiplies by a reciprocal",
+        apply: Apply::Typed(division::keep),
     },
 ];
 

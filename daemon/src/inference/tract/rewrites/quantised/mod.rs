@@ -24,6 +24,7 @@ use tract_onnx::tract_core::{
 };
 
 pub(super) use self::{add::add, conv::conv, kept::build as kept_codes, matmul::matmul};
+use super::quantise::Scales;
 use crate::inference::tract::int8::Codes;
 
 /// Steps back from a QuantizeLinear over clips, and over operators that make a constant.
@@ -34,7 +35,9 @@ struct Quantised {
     node: usize,
     /// What the layer computes, before it is clipped.
     value: OutletId,
-    /// One over the codes' scale.
+    /// The codes' scale …
+    scale: f32,
+    /// … and one over it.
     recip: f32,
     codes: Codes,
 }
@@ -66,9 +69,10 @@ fn rewrite(
     model: &mut TypedModel,
     rewrite: impl Fn(&TypedModel, &Quantised) -> TractResult<Option<TypedModelPatch>>,
 ) -> TractResult<()> {
+    let scales = Scales::of(model);
     let ends: Vec<usize> = model.nodes().iter().map(|node| node.id).collect();
     for node in ends {
-        let Some(end) = quantised(model, node)? else { continue };
+        let Some(end) = quantised(model, node, &scales)? else { continue };
         if let Some(patch) = rewrite(model, &end)? {
             patch.apply(model)?;
         }
@@ -76,7 +80,7 @@ fn rewrite(
     Ok(())
 }
 
-fn quantised(model: &TypedModel, node: usize) -> TractResult<Option<Quantised>> {
+fn quantised(model: &TypedModel, node: usize, scales: &Scales) -> TractResult<Option<Quantised>> {
     let Some(op) = model.node(node).op_as::<ElementWiseOp>() else { return Ok(None) };
     let (recip, codes) = if let Some(op) = op.0.downcast_ref::<QuantizeLinearU8>() {
         (op.scale, Codes::all(DatumType::U8, op.zero_point.into()))
@@ -102,7 +106,7 @@ fn quantised(model: &TypedModel, node: usize) -> TractResult<Option<Quantised>> 
         }
         value = node.inputs[0];
     }
-    Ok(Some(Quantised { node, value, recip, codes }))
+    Ok(Some(Quantised { node, value, scale: scales.exact(recip), recip, codes }))
 }
 
 /// The code of a bound.
