@@ -120,7 +120,7 @@ pub(super) fn plan(
     let reader = rewrites::reader(table);
     let known = Known::new(&proto, shapes, &reader);
     rewrites::on_graph(table, &mut proto, &known)?;
-    refusals::check(&proto)?;
+    refusals::check(&proto, shapes)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
     // only a hint, and what the operators say counts.
     let strict = optimised(table, &reader, &proto, shapes);

@@ -10,11 +10,14 @@ use super::graph;
 pub(super) struct Scope<'a> {
     constants: HashMap<&'a str, &'a pb::TensorProto>,
     data_types: HashMap<&'a str, i32>,
+    /// An input has no elements.
+    pub(super) takes_nothing: bool,
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(graph: &'a pb::GraphProto) -> Self {
-        let mut scope = Self { constants: HashMap::new(), data_types: HashMap::new() };
+    pub(super) fn new(graph: &'a pb::GraphProto, shapes: &[Vec<usize>]) -> Self {
+        let takes_nothing = shapes.iter().any(|shape| shape.contains(&0));
+        let mut scope = Self { constants: HashMap::new(), data_types: HashMap::new(), takes_nothing };
         scope.add(graph);
         scope
     }

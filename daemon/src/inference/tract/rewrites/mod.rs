@@ -9,6 +9,7 @@ mod choice;
 mod cube;
 mod division;
 mod expand;
+mod extremes;
 mod fold_ifs;
 mod half_as_single;
 mod log_sum_exp;
@@ -126,6 +127,11 @@ pub(super) static TABLE: &[Rewrite] = &[
         name: "indices-from-start",
         what: "GatherND and ScatterND get no negative indices, at which tract panics",
         apply: Apply::Typed(negative_indices::count_from_start),
+    },
+    Rewrite {
+        name: "exact-extremes",
+        what: "ReduceMax and ReduceMin of infinities and of nothing, for which tract gives the largest finite number",
+        apply: Apply::Typed(extremes::know_infinities),
     },
     Rewrite {
         name: "plain-integers",
