@@ -154,7 +154,9 @@ fn optimised(
     }
     let mut typed = model.into_typed()?;
     rewrites::on_typed(table, &mut typed)?;
-    typed.into_decluttered()?.into_optimized()
+    let mut decluttered = typed.into_decluttered()?;
+    rewrites::on_decluttered(table, &mut decluttered)?;
+    decluttered.into_optimized()
 }
 
 fn unsupported(error: &TractError) -> BackendError {

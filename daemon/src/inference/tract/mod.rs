@@ -7,6 +7,7 @@ mod graph;
 mod int8;
 mod load;
 mod operators;
+mod planes;
 mod rewrites;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -13,6 +13,7 @@ mod codes;
 mod conv;
 mod depthwise;
 mod geometry;
+mod quantise;
 mod tile;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub(super) use codes::Codes;
 pub(super) use conv::{QuantisedConv, lanes};
 pub(super) use depthwise::{LANES, QuantisedDepthwise};
 pub(super) use geometry::Geometry;
+pub(super) use quantise::Quantise;
 pub(super) use tile::CHANNELS;
 
 /// Terms of a sum that f32 holds exactly: 255² · 256 < 2^24.

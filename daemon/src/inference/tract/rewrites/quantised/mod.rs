@@ -8,6 +8,7 @@ mod add;
 mod conv;
 mod kept;
 mod matmul;
+mod quantise;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use tract_onnx::tract_core::{
     },
 };
 
-pub(super) use self::{add::add, conv::conv, kept::build as kept_codes, matmul::matmul};
+pub(super) use self::{add::add, conv::conv, kept::build as kept_codes, matmul::matmul, quantise::quantise};
 use crate::inference::tract::int8::Codes;
 
 /// Steps back from a QuantizeLinear over clips, and over operators that make a constant.
@@ -76,16 +77,20 @@ fn rewrite(
     Ok(())
 }
 
-fn quantised(model: &TypedModel, node: usize) -> TractResult<Option<Quantised>> {
-    let Some(op) = model.node(node).op_as::<ElementWiseOp>() else { return Ok(None) };
+/// One over the scale and the codes of a QuantizeLinear.
+fn quantiser(node: &TypedNode) -> Option<(f32, Codes)> {
+    let op = node.op_as::<ElementWiseOp>()?;
     let (recip, codes) = if let Some(op) = op.0.downcast_ref::<QuantizeLinearU8>() {
-        (op.scale, Codes::all(DatumType::U8, op.zero_point.into()))
-    } else if let Some(op) = op.0.downcast_ref::<QuantizeLinearI8>() {
-        (op.scale, Codes::all(DatumType::I8, op.zero_point.into()))
+        (op.scale, Codes::all(DatumType::U8, op.zero_point.into())?)
     } else {
-        return Ok(None);
+        let op = op.0.downcast_ref::<QuantizeLinearI8>()?;
+        (op.scale, Codes::all(DatumType::I8, op.zero_point.into())?)
     };
-    let Some(mut codes) = codes.filter(|_| recip.is_finite() && recip > 0.0) else { return Ok(None) };
+    (recip.is_finite() && recip > 0.0).then_some((recip, codes))
+}
+
+fn quantised(model: &TypedModel, node: usize) -> TractResult<Option<Quantised>> {
+    let Some((recip, mut codes)) = quantiser(model.node(node)) else { return Ok(None) };
     let mut value = model.node(node).inputs[0];
     for _ in 0..MOST_STEPS {
         let node = model.node(value.node);
@@ -200,15 +205,20 @@ pub(super) fn scalar(model: &TypedModel, outlet: OutletId) -> TractResult<Option
 }
 
 /// A constant of one float, or of `count`, as `count` floats.
-fn floats(model: &TypedModel, outlet: OutletId, count: usize) -> TractResult<Option<Vec<f32>>> {
-    let Some(value) = constant(model, outlet, MOST_STEPS)? else { return Ok(None) };
-    if value.datum_type() != DatumType::F32 {
-        return Ok(None);
-    }
-    let values = value.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+pub(super) fn floats(model: &TypedModel, outlet: OutletId, count: usize) -> TractResult<Option<Vec<f32>>> {
+    let Some(values) = constant_floats(model, outlet)? else { return Ok(None) };
     Ok(match values.len() {
         1 => Some(vec![values[0]; count]),
         len if len == count => Some(values),
         _ => None,
     })
+}
+
+/// A constant's floats.
+pub(super) fn constant_floats(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Vec<f32>>> {
+    let Some(value) = constant(model, outlet, MOST_STEPS)? else { return Ok(None) };
+    if value.datum_type() != DatumType::F32 {
+        return Ok(None);
+    }
+    Ok(Some(value.try_as_plain_ram()?.as_slice::<f32>()?.to_vec()))
 }
