@@ -1,6 +1,6 @@
 //! From a checked configuration to the parts of the loop; the one place that looks into all registries.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use picket_core::{
@@ -92,10 +92,10 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let transports = start_transports(config.transports, &context)?;
     let demand = escalation.as_ref().map(|escalation| escalation.promise).unwrap_or_default();
     let mode = escalation.as_ref().map(|escalation| escalation.mode).unwrap_or_default();
+    let heard = |name: &str| transports.iter().any(|slot| slot.transport.amendments(name).is_some());
     let rules = config.models.iter().zip(&models).map(|(model, slot)| {
-        let heard = |slot: &TransportSlot, name: &str| slot.transport.amendments(name).is_some();
         // Nobody can be asked afterwards about a job that is not kept.
-        let amends = model.durable && transports.iter().any(|transport| heard(transport, &slot.name));
+        let amends = model.durable && heard(&slot.name);
         with_accuracies(rules_of(model, slot, amends, &asked, (demand, mode)), slot, &config.providers)
     });
     let rules = rules.collect();
@@ -105,7 +105,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         device,
         engine,
         store,
-        volatile: config.models.iter().filter(|model| !model.durable).map(|model| model.name.clone()).collect(),
+        volatile: volatile(&config.models),
         models,
         transports,
         providers: config.providers.into_iter().map(provider_slot).collect(),
@@ -119,6 +119,11 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         inbox,
         events,
     })
+}
+
+/// Models whose jobs no disk is to see.
+fn volatile(models: &[ModelConfig]) -> HashSet<Arc<str>> {
+    models.iter().filter(|model| !model.durable).map(|model| model.name.clone()).collect()
 }
 
 /// `logs`: its decisions are written down.

@@ -30,7 +30,10 @@ use tokio::sync::mpsc;
 pub use self::backend::{Backend, BackendError, Constant, Fixed, Model, Runner};
 pub use self::meter::Meter;
 pub use self::store::{Attempts, DeadLetter, Death, Losses, NewRow, Recovered, Revived, Store, Write, Written};
-use crate::tensor::{Dtype, Tensor};
+use crate::{
+    media::Media,
+    tensor::{Dtype, Tensor},
+};
 
 /// What the run loop hears.
 #[derive(Debug)]
@@ -105,6 +108,8 @@ pub enum Content {
     Raw { bytes: Bytes, dtype: Option<Dtype>, shape: Option<Vec<usize>> },
     /// An Open Inference Protocol request; `binary` holds the tensors of the binary extension, back to back.
     Oip { json: Bytes, binary: Bytes },
+    /// An image file, and what it is said to be; its first bytes decide.
+    Image { bytes: Bytes, media: Media },
 }
 
 impl Content {
@@ -117,7 +122,7 @@ impl Content {
     /// The payload as it came, for digests and dead letters.
     pub const fn parts(&self) -> (&Bytes, Option<&Bytes>) {
         match self {
-            Self::Raw { bytes, .. } => (bytes, None),
+            Self::Raw { bytes, .. } | Self::Image { bytes, .. } => (bytes, None),
             Self::Oip { json, binary } => (json, Some(binary)),
         }
     }

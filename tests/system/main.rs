@@ -15,6 +15,7 @@ mod escalation;
 mod explain;
 mod export;
 mod http;
+mod images;
 mod jobs;
 mod link;
 mod mlserver;

@@ -1,6 +1,9 @@
 //! `[decision]`: what makes an answer right, or doubtful, by task; and whether the outputs can say it.
 
-use picket_core::said::Measure;
+use picket_core::{
+    boxes::{self, Listed},
+    said::Measure,
+};
 use toml::Spanned;
 
 use super::{
@@ -27,7 +30,12 @@ impl Decision {
 
 /// # Errors
 /// `bundle/invalid`: a key that the task does not have, or lacks, or outputs that do not fit it.
-pub fn read(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<Decision, BundleError> {
+pub fn read(
+    manifest: &Manifest,
+    task: Task,
+    outputs: &[TensorSpec],
+    labels: &[String],
+) -> Result<Decision, BundleError> {
     let given = manifest.raw.decision.as_ref();
     if let (Task::Tensor, Some(decision)) = (task, given) {
         return Err(manifest.invalid(decision, "nothing is decided on the outputs of task `tensor`"));
@@ -39,17 +47,22 @@ pub fn read(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<D
         Task::Classify => classify(manifest, given),
         Task::Anomaly => anomaly(manifest, given, outputs),
         Task::Regress => regress(manifest, given, outputs),
+        Task::Detect => detect(manifest, given, labels),
     }
 }
 
 fn foreign_keys(manifest: &Manifest, task: Task, given: Option<&RawDecision>) -> Result<(), BundleError> {
-    let Some(RawDecision { temperature, threshold, tolerance, unit, sigma }) = given else { return Ok(()) };
+    let Some(RawDecision { temperature, threshold, tolerance, unit, sigma, iou, listed }) = given else {
+        return Ok(());
+    };
     let keys = [
         ("temperature", temperature.as_ref().map(Spanned::span), [Task::Classify].as_slice()),
         ("threshold", threshold.as_ref().map(Spanned::span), &[Task::Classify, Task::Anomaly]),
         ("tolerance", tolerance.as_ref().map(Spanned::span), &[Task::Regress]),
         ("unit", unit.as_ref().map(Spanned::span), &[Task::Regress]),
         ("sigma", sigma.as_ref().map(Spanned::span), &[Task::Regress]),
+        ("iou", iou.as_ref().map(Spanned::span), &[Task::Detect]),
+        ("listed", listed.as_ref().map(Spanned::span), &[Task::Detect]),
     ];
     for (key, span, tasks) in keys {
         if span.is_some() && !tasks.contains(&task) {
@@ -117,6 +130,27 @@ fn regress(manifest: &Manifest, given: Option<&RawDecision>, outputs: &[TensorSp
     };
     let unit = decision.unit.as_ref().map(|unit| unit.get_ref().clone());
     Ok(Decision { unit, sigma, ..Decision::by(Measure::Value { tolerance: *tolerance.get_ref() }) })
+}
+
+/// Two boxes are the same from this intersection over union on, unless the bundle says otherwise.
+const IOU: f64 = 0.5;
+
+fn detect(manifest: &Manifest, given: Option<&RawDecision>, labels: &[String]) -> Result<Decision, BundleError> {
+    let iou = given.and_then(|decision| decision.iou.as_ref());
+    if let Some(bad) = iou.filter(|iou| !boxes::is_threshold(*iou.get_ref())) {
+        return Err(manifest.invalid(bad, format!("`iou` is {}; it is more than 0, and at most 1", bad.get_ref())));
+    }
+    let listed = match given.and_then(|decision| decision.listed.as_ref()) {
+        None => Listed::ALL,
+        Some(names) => {
+            let index = |name: &Spanned<String>| {
+                let at = labels.iter().position(|label| label == name.get_ref());
+                at.ok_or_else(|| manifest.invalid(name, format!("`{}` is none of the labels", name.get_ref())))
+            };
+            Listed::of(names.get_ref().iter().map(index).collect::<Result<Vec<_>, _>>()?)
+        }
+    };
+    Ok(Decision::by(Measure::Boxes { iou: iou.map_or(IOU, |iou| *iou.get_ref()), listed }))
 }
 
 /// Elements of an output; a first dimension that the job decides is a batch, and a job is one case. `None`: nobody knows.

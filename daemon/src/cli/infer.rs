@@ -11,7 +11,10 @@ use picket_core::{
 };
 
 use crate::{
-    answer::{self, Facts},
+    answer::{
+        self, Facts,
+        boxes::{self, BoxDocument},
+    },
     bundle::Bundle,
     inference::served::Served,
     labelled,
@@ -93,6 +96,9 @@ fn in_words(document: &[u8]) -> String {
     let value: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
     let millis = value["timing_ms"]["infer"].as_f64().unwrap_or_default();
     let certified = if value["certified"] == true { ", certified" } else { "" };
+    if let Ok(found) = serde_json::from_value::<Vec<BoxDocument>>(value["answer"]["boxes"].clone()) {
+        return format!("{}{certified}, {millis:.3} ms", boxes::in_words(&found));
+    }
     if let Some(number) = value["answer"]["value"].as_f64() {
         let unit = value["answer"]["unit"].as_str().map_or_else(String::new, |unit| format!(" {unit}"));
         let sigma = value["answer"]["sigma"].as_f64().map_or_else(String::new, |sigma| format!(" ± {sigma:.4}"));

@@ -1,6 +1,7 @@
 //! Inference: backends, models that have proven themselves, and the threads that run them.
 
 pub mod pool;
+mod probe;
 pub mod served;
 #[cfg(feature = "tract")]
 mod tract;

@@ -8,7 +8,7 @@ use std::{
 
 use picket_core::{job::Failure, time::Span};
 
-use super::BACKENDS;
+use super::{BACKENDS, probe::probe};
 use crate::{
     bundle::{Bundle, golden},
     pipeline::{
@@ -64,6 +64,10 @@ impl Served {
 
     /// Runs every golden vector at the model's boundary.
     fn prove(&self) -> Result<(), Failure> {
+        if self.bundle.golden.is_empty() {
+            // A new runner for each try: a panic may tear its state.
+            return probe(self.model.as_ref(), |inputs| run_caught(self.runner()?.as_mut(), inputs).map(|_| ()));
+        }
         let mut runner = self.runner()?;
         for vector in &self.bundle.golden {
             let got = run_caught(runner.as_mut(), vector.inputs.clone());

@@ -3,10 +3,12 @@
 pub mod conclude;
 mod decode;
 mod draft;
+mod image;
 pub mod keys;
 pub mod prepare;
 mod redact;
 mod view;
 
 pub use decode::decode;
+pub use image::{Pixels, decode as decode_image};
 pub use redact::Redaction;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub(super) use self::inquiry::InquiryRecord;
 use super::{Names, blobs::BlobId};
 use crate::{
+    media::Media,
     ports::{Address, Content, DeadLetter, Face, Message, OutputForm, Reply, Request},
     tensor::Dtype,
 };
@@ -104,8 +105,20 @@ pub(super) struct JobRecord {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum ContentRecord {
-    Raw { bytes: Payload, dtype: Option<String>, shape: Option<Vec<u64>> },
-    Oip { json: Payload, binary: Payload },
+    Raw {
+        bytes: Payload,
+        dtype: Option<String>,
+        shape: Option<Vec<u64>>,
+    },
+    Oip {
+        json: Payload,
+        binary: Payload,
+    },
+    /// Since schema 2.
+    Image {
+        bytes: Payload,
+        media: String,
+    },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -129,7 +142,7 @@ impl ContentRecord {
 
     pub fn payloads(&self) -> impl Iterator<Item = &Payload> {
         let (first, second) = match self {
-            Self::Raw { bytes, .. } => (bytes, None),
+            Self::Raw { bytes, .. } | Self::Image { bytes, .. } => (bytes, None),
             Self::Oip { json, binary } => (json, Some(binary)),
         };
         std::iter::once(first).chain(second)
@@ -156,6 +169,9 @@ impl JobRecord {
                 shape: shape.as_ref().map(|shape| shape.iter().map(|n| *n as u64).collect()),
             },
             Content::Oip { json, binary } => ContentRecord::Oip { json: payload(json)?, binary: payload(binary)? },
+            Content::Image { bytes, media } => {
+                ContentRecord::Image { bytes: payload(bytes)?, media: media.name().to_owned() }
+            }
         };
         let face = match &request.reply.face {
             Face::Message { outputs } => FaceRecord::Message { outputs: *outputs },
@@ -193,6 +209,9 @@ impl JobRecord {
                 shape: shape.as_ref().map(|shape| shape.iter().map(|n| *n as usize).collect()),
             },
             ContentRecord::Oip { json, binary } => Content::Oip { json: payload(json)?, binary: payload(binary)? },
+            ContentRecord::Image { bytes, media } => {
+                Content::Image { bytes: payload(bytes)?, media: Media::parse(media)? }
+            }
         };
         let face = match &self.face {
             FaceRecord::Message { outputs } => Face::Message { outputs: *outputs },
@@ -346,6 +365,17 @@ impl DeadRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_comes_after_what_older_versions_wrote() {
+        let payload = || Payload::Inline(Bytes::from_static(b"x"));
+        let raw = ContentRecord::Raw { bytes: payload(), dtype: None, shape: None };
+        let oip = ContentRecord::Oip { json: payload(), binary: payload() };
+        let image = ContentRecord::Image { bytes: payload(), media: "image/png".into() };
+        let first = |record: &ContentRecord| postcard::to_stdvec(record).unwrap()[0];
+        assert_eq!((first(&raw), first(&oip), first(&image)), (0, 1, 2));
+        assert_eq!(image.payloads().count(), 1);
+    }
 
     #[test]
     fn a_record_with_any_bit_flipped_is_not_read() {

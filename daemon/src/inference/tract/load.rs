@@ -12,12 +12,12 @@ use tract_onnx::{
 };
 
 use super::{
-    convert, graph, operators,
+    convert, graph, operators, refusals,
     rewrites::{self, Known, Rewrite},
 };
 use crate::{
     ports::{BackendError, Signature, TensorSpec},
-    tensor::{Dtype, elements},
+    tensor::{Dtype, elements, shape_text},
 };
 
 pub(super) fn parse(model: &[u8]) -> Result<pb::ModelProto, BackendError> {
@@ -118,8 +118,9 @@ pub(super) fn plan(
     shapes: &[Vec<usize>],
 ) -> Result<Arc<TypedRunnableModel>, BackendError> {
     let reader = rewrites::reader(table);
-    let known = Known::new(&proto, shapes);
+    let known = Known::new(&proto, shapes, &reader);
     rewrites::on_graph(table, &mut proto, &known)?;
+    refusals::check(&proto)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
     // only a hint, and what the operators say counts.
     let strict = optimised(table, &reader, &proto, shapes);
@@ -153,10 +154,23 @@ fn optimised(
         model.set_input_fact(index, fact)?;
     }
     let mut typed = model.into_typed()?;
+    refusals::check_typed(&typed)?;
     rewrites::on_typed(table, &mut typed)?;
     let mut decluttered = typed.into_decluttered()?;
     rewrites::on_decluttered(table, &mut decluttered)?;
     decluttered.into_optimized()
+}
+
+/// Says what was assumed, when the model leaves shapes open: another one may do.
+pub(super) fn with_assumption(error: BackendError, signature: &Signature, shapes: &[Vec<usize>]) -> BackendError {
+    match error {
+        BackendError::Unsupported(why) if signature.inputs.iter().any(|input| input.shape.contains(&None)) => {
+            let shapes: Vec<String> = shapes.iter().map(|shape| shape_text(shape)).collect();
+            let message = format!("{why} (tried with inputs of {}; a bundle declares others)", shapes.join(", "));
+            BackendError::Unsupported(message)
+        }
+        other => other,
+    }
 }
 
 fn unsupported(error: &TractError) -> BackendError {

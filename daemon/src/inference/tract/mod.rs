@@ -8,6 +8,7 @@ mod int8;
 mod load;
 mod operators;
 mod planes;
+mod refusals;
 mod rewrites;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +34,8 @@ impl Backend for Tract {
         bind::bind(&mut parsed, fixed.constants)?;
         let signature = load::signature(&parsed, fixed.shapes)?;
         let default = fixed.shapes.map_or_else(|| load::default_shapes(&signature), <[_]>::to_vec);
-        let plan = load::plan(rewrites::TABLE, parsed, &default)?;
+        let plan = load::plan(rewrites::TABLE, parsed, &default)
+            .map_err(|error| load::with_assumption(error, &signature, &default))?;
         let free = signature.inputs.iter().any(|input| input.shape.contains(&None));
         let signature = load::with_output_facts(signature, &plan, free);
         Ok(Arc::new(TractModel {

@@ -40,7 +40,7 @@ pub(super) fn check(proto: &pb::ModelProto, reader: &Onnx) -> Result<(), Backend
 }
 
 /// `com.microsoft::Attention`; operators of ONNX itself without a domain.
-fn name(node: &pb::NodeProto) -> String {
+pub(super) fn name(node: &pb::NodeProto) -> String {
     match node.domain.as_str() {
         "" | "ai.onnx" => node.op_type.clone(),
         domain => format!("{domain}::{}", node.op_type),
@@ -48,7 +48,7 @@ fn name(node: &pb::NodeProto) -> String {
 }
 
 /// The node's name, or that of what it gives when it has none.
-fn place(node: &pb::NodeProto) -> &str {
+pub(super) fn place(node: &pb::NodeProto) -> &str {
     let first = node.output.iter().find(|output| !output.is_empty());
     [Some(&node.name), first].into_iter().flatten().find(|name| !name.is_empty()).map_or("", String::as_str)
 }

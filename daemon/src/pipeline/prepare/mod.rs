@@ -1,6 +1,11 @@
 //! The bundle's `[[prepare]]` steps: from what a job brings to what the model takes.
 
+mod colour;
+mod crop;
+mod layout;
 mod normalize;
+mod quantize;
+mod resize;
 mod scale;
 #[cfg(test)]
 pub(crate) mod tests_support;
@@ -13,7 +18,16 @@ use super::{draft::Draft, keys::StepFault, view::View};
 use crate::{ports::TensorSpec, tensor::Tensor};
 
 /// The registration table: to add a step, add its file, its `mod` line and its line here.
-pub static PREPARE: &[PrepareKind] = &[scale::KIND, normalize::KIND];
+pub static PREPARE: &[PrepareKind] = &[
+    resize::KIND,
+    crop::KIND,
+    colour::TO_BGR,
+    colour::TO_GRAY,
+    scale::KIND,
+    normalize::KIND,
+    layout::KIND,
+    quantize::KIND,
+];
 
 /// One kind of step.
 pub struct PrepareKind {
@@ -75,6 +89,9 @@ pub fn prepare(tensors: Vec<Tensor>, steps: &[Step]) -> Result<Prepared, Failure
     let mut view = View::WHOLE;
     let mut inputs = Vec::with_capacity(tensors.len());
     for (index, tensor) in tensors.into_iter().enumerate() {
+        if index == 0 {
+            view = View::of(&tensor);
+        }
         if !steps.iter().any(|step| step.is_for(&tensor.name)) {
             inputs.push(tensor);
             continue;

@@ -14,6 +14,10 @@ pub(super) fn digest(request: &Request) -> Digest {
         // The same bytes as another tensor are another job.
         hash.update(format!("{dtype:?} {shape:?}"));
     }
+    if matches!(request.content, Content::Image { .. }) {
+        // A tensor of the same bytes is another job.
+        hash.update("image");
+    }
     let (first, second) = request.content.parts();
     hash.update((first.len() as u64).to_le_bytes());
     hash.update(first);

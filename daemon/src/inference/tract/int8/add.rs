@@ -15,8 +15,8 @@ pub(in crate::inference::tract) struct QuantisedAdd {
     pub(in crate::inference::tract) x: [Codes; 2],
     pub(in crate::inference::tract) scales: [f32; 2],
     pub(in crate::inference::tract) y: Codes,
-    /// One over the output's scale.
-    pub(in crate::inference::tract) recip: f32,
+    /// The output's scale, which is divided by: sums of codes often lie half between two others.
+    pub(in crate::inference::tract) scale: f32,
 }
 
 impl Eq for QuantisedAdd {}
@@ -42,7 +42,8 @@ impl EvalOp for QuantisedAdd {
             codes: Bytes { bytes: tensor, signed: self.x[index].signed, zero: self.x[index].zero },
             scale: self.scales[index],
         };
-        run(term(0, a.as_bytes()), term(1, b.as_bytes()), self.y.rounding(self.recip), y.as_bytes_mut());
+        let rounding = self.y.rounding(1.0);
+        run(term(0, a.as_bytes()), term(1, b.as_bytes()), self.scale, rounding, y.as_bytes_mut());
         Ok(tvec!(y.into_tvalue()))
     }
 }
@@ -85,21 +86,21 @@ impl Term<'_> {
     }
 }
 
-widened!(fn run(a: Term<'_>, b: Term<'_>, rounding: Rounding, y: &mut [u8]) = body);
+widened!(fn run(a: Term<'_>, b: Term<'_>, scale: f32, rounding: Rounding, y: &mut [u8]) = body);
 
 #[inline(always)]
-fn body(a: Term<'_>, b: Term<'_>, rounding: Rounding, y: &mut [u8]) {
+fn body(a: Term<'_>, b: Term<'_>, scale: f32, rounding: Rounding, y: &mut [u8]) {
     match (a.codes.signed, b.codes.signed) {
-        (false, false) => sum::<false, false>(a, b, rounding, y),
-        (false, true) => sum::<false, true>(a, b, rounding, y),
-        (true, false) => sum::<true, false>(a, b, rounding, y),
-        (true, true) => sum::<true, true>(a, b, rounding, y),
+        (false, false) => sum::<false, false>(a, b, scale, rounding, y),
+        (false, true) => sum::<false, true>(a, b, scale, rounding, y),
+        (true, false) => sum::<true, false>(a, b, scale, rounding, y),
+        (true, true) => sum::<true, true>(a, b, scale, rounding, y),
     }
 }
 
 #[inline(always)]
-fn sum<const A: bool, const B: bool>(a: Term<'_>, b: Term<'_>, rounding: Rounding, y: &mut [u8]) {
+fn sum<const A: bool, const B: bool>(a: Term<'_>, b: Term<'_>, scale: f32, rounding: Rounding, y: &mut [u8]) {
     for ((y, x), z) in y.iter_mut().zip(a.codes.bytes).zip(b.codes.bytes) {
-        *y = rounding.byte(a.value::<A>(*x) + b.value::<B>(*z));
+        *y = rounding.byte((a.value::<A>(*x) + b.value::<B>(*z)) / scale);
     }
 }

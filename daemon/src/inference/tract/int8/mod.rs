@@ -13,7 +13,6 @@ mod codes;
 mod conv;
 mod depthwise;
 mod geometry;
-mod quantise;
 mod tile;
 
 #[cfg(test)]
@@ -24,7 +23,6 @@ pub(super) use codes::Codes;
 pub(super) use conv::{QuantisedConv, lanes};
 pub(super) use depthwise::{LANES, QuantisedDepthwise};
 pub(super) use geometry::Geometry;
-pub(super) use quantise::Quantise;
 pub(super) use tile::CHANNELS;
 
 /// Terms of a sum that f32 holds exactly: 255² · 256 < 2^24.

@@ -63,16 +63,18 @@ impl Folding<'_> {
         }
         let scopes: Vec<&pb::GraphProto> = outer.iter().copied().chain([graph]).collect();
         let name = graph.node[at].input.first()?;
-        let cone = cone(&scopes, name)?;
-        let opset_import = self.proto.opset_import.clone();
-        let proto =
-            pb::ModelProto { ir_version: self.proto.ir_version, opset_import, graph: Some(cone), ..<_>::default() };
-        self.value(&proto).inspect_err(|error| tracing::debug!(%name, "no condition: {error:#}")).ok().flatten()
+        // Shapes are known without the weights, which may be large.
+        [Weights::Shapes, Weights::Values].into_iter().find_map(|weights| {
+            let graph = Some(cone(&scopes, name, weights)?);
+            let opset_import = self.proto.opset_import.clone();
+            let proto = pb::ModelProto { ir_version: self.proto.ir_version, opset_import, graph, ..<_>::default() };
+            self.value(&proto).inspect_err(|error| tracing::debug!(%name, "no condition: {error:#}")).ok().flatten()
+        })
     }
 
     /// The only output of this model, if it is a constant.
     fn value(&self, proto: &pb::ModelProto) -> TractResult<Option<bool>> {
-        let mut model = tract_onnx::onnx().model_for_proto_model(proto)?;
+        let mut model = self.known.reader.model_for_proto_model(proto)?;
         for index in 0..model.inputs.len() {
             let name = &model.node(model.inputs[index].node).name;
             let Some(shape) = self.known.shape_of(name) else { continue };
@@ -88,9 +90,40 @@ impl Folding<'_> {
     }
 }
 
+/// What of large constants a condition is asked with.
+#[derive(Clone, Copy)]
+enum Weights {
+    Shapes,
+    Values,
+}
+
+/// Floats that are more than these are weights.
+const WEIGHTS: i64 = 64;
+
+impl Weights {
+    /// The tensor as an input of unknown value, if only its shape is wanted.
+    fn as_input(self, name: &str, tensor: &pb::TensorProto) -> Option<pb::ValueInfoProto> {
+        use pb::{
+            tensor_proto::DataType,
+            tensor_shape_proto::{Dimension, dimension},
+            type_proto,
+        };
+        let float = [DataType::Float as i32, DataType::Double as i32].contains(&tensor.data_type);
+        let many = tensor.dims.iter().try_fold(1i64, |all, dim| all.checked_mul(*dim)).is_none_or(|all| all > WEIGHTS);
+        if matches!(self, Self::Values) || !float || !many {
+            return None;
+        }
+        let dim = |dim: &i64| Dimension { value: Some(dimension::Value::DimValue(*dim)), ..<_>::default() };
+        let shape = Some(pb::TensorShapeProto { dim: tensor.dims.iter().map(dim).collect() });
+        let value = type_proto::Value::TensorType(type_proto::Tensor { elem_type: tensor.data_type, shape });
+        let r#type = Some(pb::TypeProto { value: Some(value), ..<_>::default() });
+        Some(pb::ValueInfoProto { name: name.to_owned(), r#type, ..<_>::default() })
+    }
+}
+
 /// The part of nested graphs that leads to a value, as one graph; `None` when it comes out of something that is no graph
 /// around it, like the input of a loop's body.
-fn cone(scopes: &[&pb::GraphProto], output: &str) -> Option<pb::GraphProto> {
+fn cone(scopes: &[&pb::GraphProto], output: &str, weights: Weights) -> Option<pb::GraphProto> {
     let top = scopes.first()?;
     let mut makers: HashMap<&str, (usize, usize)> = HashMap::new();
     for (scope, graph) in scopes.iter().enumerate() {
@@ -119,10 +152,19 @@ fn cone(scopes: &[&pb::GraphProto], output: &str) -> Option<pb::GraphProto> {
         ..<_>::default()
     };
     for (scope, graph) in scopes.iter().enumerate() {
-        let wanted = graph.node.iter().enumerate().filter(|(at, _)| nodes.contains(&(scope, *at)));
-        found.node.extend(wanted.map(|(_, node)| node.clone()));
-        let initial = graph.initializer.iter().filter(|tensor| given.remove(tensor.name.as_str()));
-        found.initializer.extend(initial.cloned());
+        for (_, node) in graph.node.iter().enumerate().filter(|(at, _)| nodes.contains(&(scope, *at))) {
+            let constant = node.attribute.iter().filter(|_| node.op_type == "Constant").find_map(|a| a.t.as_ref());
+            match constant.zip(node.output.first()).and_then(|(tensor, name)| weights.as_input(name, tensor)) {
+                Some(input) => found.input.push(input),
+                None => found.node.push(node.clone()),
+            }
+        }
+        for tensor in graph.initializer.iter().filter(|tensor| given.remove(tensor.name.as_str())) {
+            match weights.as_input(&tensor.name, tensor) {
+                Some(input) => found.input.push(input),
+                None => found.initializer.push(tensor.clone()),
+            }
+        }
     }
     found.input.extend(top.input.iter().filter(|input| given.remove(input.name.as_str())).cloned());
     given.is_empty().then_some(found)
@@ -237,5 +279,33 @@ mod tests {
         assert_eq!(outputs[0].shape(), [2, 3]);
         assert_eq!(outputs[0].data(), input.data());
         run(&without("fold-ifs"), &exported(), &[input]).expect_err("tract types it now: the row can go");
+    }
+
+    /// Whether there is any weight above 0, of more than are looked at at first.
+    #[test]
+    fn a_condition_may_depend_on_weights() {
+        let mut choice = node("If", &["any"], &["y"]);
+        // Of different ranks, so that only one of them can be.
+        choice.attribute = vec![
+            branch("then_branch", vec![node("Neg", &["x"], &["b"])], "b", vec![]),
+            branch("else_branch", vec![node("Unsqueeze", &["x", "axis"], &["b"])], "b", vec![]),
+        ];
+        let graph = pb::GraphProto {
+            node: vec![
+                node("ReduceMax", &["weights"], &["most"]),
+                node("Greater", &["most", "none"], &["any"]),
+                choice,
+            ],
+            initializer: vec![
+                constant(&floats("weights", &[100], &[0.5; 100])),
+                constant(&floats("none", &[1], &[0.0])),
+                constant(&longs("axis", &[1], &[0])),
+            ],
+            input: vec![value("x", Dtype::Fp32, &[2])],
+            output: vec![pb::ValueInfoProto { name: "y".to_owned(), ..<_>::default() }],
+            ..<_>::default()
+        };
+        let outputs = run(TABLE, &model(13, graph), &[floats("x", &[2], &[1.0, -2.0])]).unwrap();
+        assert_eq!(outputs[0].to_f32(), [-1.0, 2.0]);
     }
 }

@@ -112,7 +112,7 @@ fn cast(from: &str, to: &str, data_type: i32) -> pb::NodeProto {
     let r#type = pb::attribute_proto::AttributeType::Int as i32;
     pb::NodeProto {
         op_type: "Cast".to_owned(),
-        name: format!("{to}/precision"),
+        name: format!("{from}/to/{to}"),
         input: vec![from.to_owned()],
         output: vec![to.to_owned()],
         attribute: vec![pb::AttributeProto {

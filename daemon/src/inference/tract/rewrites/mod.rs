@@ -3,16 +3,26 @@
 //! A rewrite keeps a model's inputs and outputs and what it computes. To add one: a file here with a function, its test
 //! (which must fail when the row is left out), and its row.
 
+mod apart;
+mod celu;
 mod choice;
 mod cube;
+mod division;
+mod expand;
 mod fold_ifs;
 mod half_as_single;
 mod largest;
+mod log_sum_exp;
+mod negative_indices;
+mod plain_integers;
 mod planes;
+mod quantise;
 mod quantised;
+mod recurrent;
 mod resize;
 mod sigmoid;
 mod softmax;
+mod upsample;
 
 #[cfg(test)]
 pub(super) mod testing;
@@ -59,13 +69,15 @@ type Builder = fn(&ParsingContext<'_>, &pb::NodeProto) -> TractResult<(Box<dyn I
 pub(super) struct Known<'a> {
     /// Names and shapes of the inputs.
     inputs: Vec<(String, &'a [usize])>,
+    /// Reads graphs as the model's will be read.
+    reader: &'a Onnx,
 }
 
 impl<'a> Known<'a> {
     /// `shapes` of the inputs in the graph's order, without those that have initial values.
-    pub(super) fn new(proto: &pb::ModelProto, shapes: &'a [Vec<usize>]) -> Self {
+    pub(super) fn new(proto: &pb::ModelProto, shapes: &'a [Vec<usize>], reader: &'a Onnx) -> Self {
         let names = proto.graph.iter().flat_map(graph::inputs).map(|input| input.name.clone());
-        Self { inputs: names.zip(shapes.iter().map(Vec::as_slice)).collect() }
+        Self { inputs: names.zip(shapes.iter().map(Vec::as_slice)).collect(), reader }
     }
 
     pub(super) fn shape_of(&self, input: &str) -> Option<&'a [usize]> {
@@ -89,6 +101,41 @@ pub(super) static TABLE: &[Rewrite] = &[
         name: "choice",
         what: "an If that jobs decide keeps both branches as plans; one that cannot work troubles only who takes it",
         apply: Apply::Operator("If", choice::build),
+    },
+    Rewrite {
+        name: "celu",
+        what: "Celu with an alpha as Elu, because tract forgets a factor below 0",
+        apply: Apply::Graph(celu::as_elu),
+    },
+    Rewrite {
+        name: "log-sum-exp",
+        what: "ReduceLogSumExp relative to the largest value, because tract's overflows from 89 on",
+        apply: Apply::Graph(log_sum_exp::shift),
+    },
+    Rewrite {
+        name: "recurrent",
+        what: "backward layers are forward layers over reversed sequences: tract ignores the direction",
+        apply: Apply::Graph(recurrent::straighten),
+    },
+    Rewrite {
+        name: "upsample-scales",
+        what: "the scales of an Upsample before operator set 9 become an input",
+        apply: Apply::Graph(upsample::give_scales),
+    },
+    Rewrite {
+        name: "upsample",
+        what: "Upsample, which tract does not have, is Resize by the floor of asymmetric coordinates",
+        apply: Apply::Operator("Upsample", upsample::build),
+    },
+    Rewrite {
+        name: "indices-from-start",
+        what: "GatherND and ScatterND get no negative indices, at which tract panics",
+        apply: Apply::Typed(negative_indices::count_from_start),
+    },
+    Rewrite {
+        name: "plain-integers",
+        what: "CumSum and TopK of casts to INT64, which tract takes for dimensions and then gives up on",
+        apply: Apply::Typed(plain_integers::plain),
     },
     Rewrite {
         name: "kept-codes",
@@ -146,9 +193,19 @@ pub(super) static TABLE: &[Rewrite] = &[
         apply: Apply::Decluttered(resize::last_axis_first),
     },
     Rewrite {
-        name: "quantise",
-        what: "what is left of QuantizeLinear is compiled for the widest vectors the processor has",
-        apply: Apply::Decluttered(quantised::quantise),
+        name: "quantise-by-division",
+        what: "quantisation divides, as ONNX says: with tract's reciprocals halves are rounded to the wrong side",
+        apply: Apply::Typed(quantise::divide),
+    },
+    Rewrite {
+        name: "quantise-apart",
+        what: "a quantisation behind a dequantisation of another type keeps apart: tract makes a wrong table of both",
+        apply: Apply::Typed(apart::keep),
+    },
+    Rewrite {
+        name: "quotients",
+        what: "a division that leads to a floor, a cast or a comparison divides: tract multiplies by a reciprocal",
+        apply: Apply::Typed(division::keep),
     },
 ];
 
@@ -179,15 +236,20 @@ pub(super) fn reader(table: &[Rewrite]) -> Onnx {
 
 /// Calls `change` for every node of a typed model, those in bodies of loops and in branches too.
 fn everywhere(model: &mut TypedModel, change: &mut dyn FnMut(&mut TypedNode)) {
-    for node in model.nodes_mut() {
-        if let Some(scan) = node.op_as_mut::<Scan>() {
-            everywhere(&mut scan.body, change);
-        }
-        if let Some(choice) = node.op_as_mut::<choice::Choice>() {
-            choice.bodies_mut().for_each(|body| everywhere(body, change));
-        }
-        change(node);
-    }
+    model.nodes_mut().iter_mut().for_each(&mut *change);
+    bodies(model).for_each(|body| everywhere(body, change));
+}
+
+/// The bodies of loops and the branches in a typed model.
+fn bodies(model: &mut TypedModel) -> impl Iterator<Item = &mut TypedModel> {
+    model.nodes_mut().iter_mut().flat_map(|node| {
+        let bodies: Vec<&mut TypedModel> = if node.op_is::<Scan>() {
+            node.op_as_mut::<Scan>().map(|scan| &mut scan.body).into_iter().collect()
+        } else {
+            node.op_as_mut::<choice::Choice>().map(|choice| choice.bodies_mut().collect()).unwrap_or_default()
+        };
+        bodies
+    })
 }
 
 /// Applies the rows on the decluttered model.

@@ -87,6 +87,9 @@ mod tests {
     fn quantised_classes_are_not_saturated() {
         // exp(0, 1, 2, 4) / 65.705, in 256ths.
         assert_eq!(answer(TABLE), [4, 11, 29, 213]);
-        assert_eq!(answer(&without("mixing-softmax")), [255; 4], "tract has mended this: the row can go");
+        // Quantisation that is not tract's own gets no table either; tract looks for its own.
+        let mut rest = without("mixing-softmax");
+        rest.retain(|row| row.name != "quantise-by-division");
+        assert_eq!(answer(&rest), [255; 4], "tract has mended this: the row can go");
     }
 }

@@ -22,7 +22,7 @@ fn layer(model: &TypedModel, end: &Quantised) -> TractResult<Option<TypedModelPa
     if model.outlet_fact(a.source)?.shape != model.outlet_fact(b.source)?.shape {
         return Ok(None);
     }
-    let op = QuantisedAdd { x: [a.codes, b.codes], scales: [a.scale, b.scale], y: end.codes, recip: end.recip };
+    let op = QuantisedAdd { x: [a.codes, b.codes], scales: [a.scale, b.scale], y: end.codes, scale: end.scale };
     let mut patch = TypedModelPatch::new("a sum of codes");
     let inputs = [patch.tap_model(model, a.source)?, patch.tap_model(model, b.source)?];
     let out = patch.wire_node(&model.node(end.node).name, op, &inputs)?[0];

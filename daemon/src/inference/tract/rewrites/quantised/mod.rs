@@ -8,7 +8,6 @@ mod add;
 mod conv;
 mod kept;
 mod matmul;
-mod quantise;
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +23,8 @@ use tract_onnx::tract_core::{
     },
 };
 
-pub(super) use self::{add::add, conv::conv, kept::build as kept_codes, matmul::matmul, quantise::quantise};
+pub(super) use self::{add::add, conv::conv, kept::build as kept_codes, matmul::matmul};
+use super::quantise::Scales;
 use crate::inference::tract::int8::Codes;
 
 /// Steps back from a QuantizeLinear over clips, and over operators that make a constant.
@@ -35,7 +35,9 @@ struct Quantised {
     node: usize,
     /// What the layer computes, before it is clipped.
     value: OutletId,
-    /// One over the codes' scale.
+    /// The codes' scale …
+    scale: f32,
+    /// … and one over it.
     recip: f32,
     codes: Codes,
 }
@@ -67,9 +69,10 @@ fn rewrite(
     model: &mut TypedModel,
     rewrite: impl Fn(&TypedModel, &Quantised) -> TractResult<Option<TypedModelPatch>>,
 ) -> TractResult<()> {
+    let scales = Scales::of(model);
     let ends: Vec<usize> = model.nodes().iter().map(|node| node.id).collect();
     for node in ends {
-        let Some(end) = quantised(model, node)? else { continue };
+        let Some(end) = quantised(model, node, &scales)? else { continue };
         if let Some(patch) = rewrite(model, &end)? {
             patch.apply(model)?;
         }
@@ -77,20 +80,16 @@ fn rewrite(
     Ok(())
 }
 
-/// One over the scale and the codes of a QuantizeLinear.
-fn quantiser(node: &TypedNode) -> Option<(f32, Codes)> {
-    let op = node.op_as::<ElementWiseOp>()?;
+fn quantised(model: &TypedModel, node: usize, scales: &Scales) -> TractResult<Option<Quantised>> {
+    let Some(op) = model.node(node).op_as::<ElementWiseOp>() else { return Ok(None) };
     let (recip, codes) = if let Some(op) = op.0.downcast_ref::<QuantizeLinearU8>() {
-        (op.scale, Codes::all(DatumType::U8, op.zero_point.into())?)
+        (op.scale, Codes::all(DatumType::U8, op.zero_point.into()))
+    } else if let Some(op) = op.0.downcast_ref::<QuantizeLinearI8>() {
+        (op.scale, Codes::all(DatumType::I8, op.zero_point.into()))
     } else {
-        let op = op.0.downcast_ref::<QuantizeLinearI8>()?;
-        (op.scale, Codes::all(DatumType::I8, op.zero_point.into())?)
+        return Ok(None);
     };
-    (recip.is_finite() && recip > 0.0).then_some((recip, codes))
-}
-
-fn quantised(model: &TypedModel, node: usize) -> TractResult<Option<Quantised>> {
-    let Some((recip, mut codes)) = quantiser(model.node(node)) else { return Ok(None) };
+    let Some(mut codes) = codes.filter(|_| recip.is_finite() && recip > 0.0) else { return Ok(None) };
     let mut value = model.node(node).inputs[0];
     for _ in 0..MOST_STEPS {
         let node = model.node(value.node);
@@ -107,7 +106,7 @@ fn quantised(model: &TypedModel, node: usize) -> TractResult<Option<Quantised>> 
         }
         value = node.inputs[0];
     }
-    Ok(Some(Quantised { node, value, recip, codes }))
+    Ok(Some(Quantised { node, value, scale: scales.exact(recip), recip, codes }))
 }
 
 /// The code of a bound.

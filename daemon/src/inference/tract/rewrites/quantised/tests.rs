@@ -196,19 +196,3 @@ fn a_sum_computes_on_codes() {
     let inputs = [codes("a", Dtype::Int8, &[2, 50]), codes("b", Dtype::Uint8, &[2, 50])];
     proves("quantised-add", "QuantisedAdd", &model(13, graph), &inputs);
 }
-
-#[test]
-fn floats_become_codes_at_once() {
-    let graph = pb::GraphProto {
-        input: vec![value("x", Dtype::Fp32, &[2, 50])],
-        output: vec![value("y", Dtype::Int8, &[2, 50])],
-        initializer: [floats("y_scale", &[], &[0.5]), bytes("y_zero", Dtype::Int8, &[3], &[])]
-            .iter()
-            .map(constant)
-            .collect(),
-        node: vec![node("QuantizeLinear", &["x", "y_scale", "y_zero"], &["y"])],
-        ..Default::default()
-    };
-    let x: Vec<f32> = (0..100).map(|at| at as f32 * 1.25 - 70.0).collect();
-    proves("quantise", "Quantise", &model(13, graph), &[floats("x", &[2, 50], &x)]);
-}
