@@ -156,7 +156,9 @@ fn optimised(
     let mut typed = model.into_typed()?;
     refusals::check_typed(&typed)?;
     rewrites::on_typed(table, &mut typed)?;
-    typed.into_decluttered()?.into_optimized()
+    let mut decluttered = typed.into_decluttered()?;
+    rewrites::on_decluttered(table, &mut decluttered)?;
+    decluttered.into_optimized()
 }
 
 /// Says what was assumed, when the model leaves shapes open: another one may do.

@@ -7,6 +7,7 @@ mod graph;
 mod int8;
 mod load;
 mod operators;
+mod planes;
 mod refusals;
 mod rewrites;
 
