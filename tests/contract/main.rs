@@ -7,3 +7,4 @@ mod prescan;
 mod proof;
 mod prover;
 mod run_loop;
+mod sandbox;

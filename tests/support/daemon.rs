@@ -12,10 +12,15 @@ use tempfile::TempDir;
 
 /// The `picket` that cargo built beside this test.
 pub fn binary() -> PathBuf {
+    beside("picket")
+}
+
+/// A program that cargo built beside this test.
+pub fn beside(program: &str) -> PathBuf {
     let ours = std::env::current_exe().unwrap();
     // Tests run from target/<profile>/deps, programs from target/<profile>.
-    let found = ours.ancestors().skip(1).take(2).map(|folder| folder.join("picket")).find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("no picket beside {}: run tests/run, which builds it", ours.display()))
+    let found = ours.ancestors().skip(1).take(2).map(|folder| folder.join(program)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("no {program} beside {}: run tests/run, which builds it", ours.display()))
 }
 
 /// Runs one command of the binary to its end.
