@@ -246,7 +246,7 @@ fn parameters(answer: &Answer, facts: &Facts<'_>) -> Map<String, Value> {
         ("unit", json!(given.unit)),
         ("score", json!(given.score)),
         // A parameter is a word or a number; a list is one in JSON.
-        ("boxes", json!(given.boxes.map(|boxes| json!(boxes).to_string()))),
+        ("boxes", json!(given.boxes.and_then(|boxes| serde_json::to_string(&boxes).ok()))),
         ("confidence", number(given.confidence)),
         ("source", json!(facts.provider.unwrap_or("local"))),
         ("certified", json!(answer.certified)),

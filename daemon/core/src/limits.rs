@@ -231,6 +231,8 @@ pub const QUESTION_TOKENS_MAX: u64 = 1 << 20;
 pub const JOB_IMAGE_PIXELS: u64 = 20 << 20;
 /// … and of one side of it.
 pub const JOB_IMAGE_SIDE: u32 = 16_384;
+/// Scans of a job's JPEG, each of which may go over all its pixels: encoders make 10.
+pub const JPEG_SCANS: usize = 64;
 /// Boxes of an image, the surest first, among which those that are one thing are looked for.
 pub const BOX_CANDIDATES: usize = 1_000;
 /// Pixels of a side of an image that is shown to a provider.
