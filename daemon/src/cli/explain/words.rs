@@ -135,6 +135,11 @@ impl Facts {
                  again."
                     .to_owned()
             }
+            Reason::LocalWindowOpen => {
+                "The window that this job's samples belong to is not full yet, so the model has not run; what came is kept \
+                 for it."
+                    .to_owned()
+            }
             Reason::LocalUncertifiedLink => self.hindered(
                 "The answer was doubtful, but nobody could be reached, so the local answer went out, not certified.",
             ),
