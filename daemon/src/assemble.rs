@@ -64,7 +64,10 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     for (index, model) in config.models.iter().enumerate() {
         let loaded = load(model);
         let redaction = match &loaded {
-            Ok(served) => redaction(model, escalation.as_ref(), served)?.map(Arc::new),
+            Ok(served) => {
+                one_worker(model, served)?;
+                redaction(model, escalation.as_ref(), served)?.map(Arc::new)
+            }
             Err(_) => None,
         };
         models.push(ModelSlot { redaction, ..slot(ModelId(index), model, loaded, &inbox, &attempts)? });
@@ -175,7 +178,9 @@ fn rules_of(
 ) -> ModelRules {
     let policy = match &slot.state {
         Ok((served, _)) => {
-            let own = served.bundle.policy(asked.to_vec(), slot.redaction.is_some());
+            // What a doubtful answer came of is more than its job brought, and only that could be sent.
+            let asked = if served.bundle.remembers() { Vec::new() } else { asked.to_vec() };
+            let own = served.bundle.policy(asked, slot.redaction.is_some());
             Policy {
                 at_once: model.at_once,
                 amends,
@@ -304,6 +309,21 @@ pub fn redaction(
 ) -> Result<Option<Redaction>, ConfigError> {
     let general = escalation.map(|escalation| escalation.redact.as_slice()).unwrap_or_default();
     Redaction::plan(model.redact.as_deref().unwrap_or(general), &served.signature)
+}
+
+/// What a model keeps between the jobs of a stream belongs to one thread.
+///
+/// # Errors
+/// `config/workers`: there are to be several.
+pub fn one_worker(model: &ModelConfig, served: &Served) -> Result<(), ConfigError> {
+    if model.workers == 1 || !served.bundle.remembers() {
+        return Ok(());
+    }
+    let message = format!(
+        "`workers` is {}, but bundle {:?} keeps windows or states of its streams: it has one worker",
+        model.workers, served.bundle.name
+    );
+    Err(ConfigError { code: "config/workers", place: model.workers_place.clone(), message })
 }
 
 /// Reads, loads and proves one model.

@@ -6,6 +6,7 @@
 
 mod meter;
 mod store;
+mod stream;
 
 use std::{
     future::Future,
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 
 pub use self::meter::Meter;
 pub use self::store::{Attempts, DeadLetter, Death, Losses, NewRow, Recovered, Revived, Store, Write, Written};
+pub use self::stream::{Begun, StreamNote};
 use crate::tensor::{Dtype, Tensor};
 
 /// What the run loop hears.
@@ -92,8 +94,18 @@ pub struct Request {
     pub amend: bool,
     /// The part that several jobs show.
     pub group: Option<Arc<str>>,
+    /// Where in which stream of its model.
+    pub in_stream: InStream,
     /// A caller waits on the line: a repetition wants an answer of its own.
     pub answer_repeats: bool,
+}
+
+/// Where a job belongs, for models that keep windows or states between jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InStream {
+    pub key: Option<Arc<str>>,
+    /// One more than the last job's, or the stream begins anew.
+    pub seq: Option<u64>,
 }
 
 /// The bytes of a job, undecoded: decoding happens on the model's own threads.
@@ -281,6 +293,14 @@ pub trait Backend: Sync {
     /// The backend's name in a bundle.
     fn name(&self) -> &'static str;
 
+    /// What the bytes say of the model's inputs and outputs.
+    ///
+    /// # Errors
+    /// The bytes are no model.
+    fn signature(&self, model: &[u8]) -> Result<Signature, BackendError> {
+        self.load(model, None).map(|model| model.signature().clone())
+    }
+
     /// Parses and optimises. `shapes` fixes the inputs' shapes where the model leaves them open.
     ///
     /// # Errors
@@ -312,7 +332,10 @@ pub trait Runner {
 #[derive(Clone, Debug)]
 pub struct Inferred {
     pub observation: picket_core::escalation::decide::Observation,
+    /// Of a model with a window: of all windows, one after the other along a new first axis.
     pub outputs: Vec<Tensor>,
+    /// Of models with windows or states.
+    pub stream: Option<StreamNote>,
 }
 
 // === Provider ===

@@ -41,8 +41,8 @@ pub fn read(folder: &Folder, bundle: &Bundle) -> Result<Found, BundleError> {
     Ok(Found { file: Some(file), state })
 }
 
-/// SHA-256 of everything between a job's bytes and the scores that is not the model itself: what a job brings, the steps
-/// before and behind the model, and the labels. A threshold that was measured with others says nothing.
+/// SHA-256 of everything between a job's bytes and the scores that is not the model itself: what a job brings, what the
+/// bundle binds, the steps before and behind the model, and the labels. A threshold that was measured with others says nothing.
 pub fn preprocess_sha256(bundle: &Bundle) -> String {
     let mut text = String::from("picket-preprocess/1\n");
     // Writing to a String cannot fail.
@@ -52,6 +52,7 @@ pub fn preprocess_sha256(bundle: &Bundle) -> String {
     for step in &bundle.prepare {
         let _ = writeln!(text, "{}", step.identity());
     }
+    text += &bundle.bound.identity();
     for step in &bundle.conclude {
         let _ = writeln!(text, "{}", step.identity());
     }

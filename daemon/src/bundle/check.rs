@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use picket_core::escalation::anomaly;
+use picket_core::{escalation::anomaly, time::Span};
 
 use super::{
     BundleError, Task,
+    bound::{self, Bound},
     decision::{self, Decision},
     manifest::{Manifest, RawTensor},
     steps,
@@ -28,6 +29,10 @@ pub struct Declared {
     pub prepared: Vec<TensorSpec>,
     pub conclude: Vec<Arc<dyn Conclude>>,
     pub decision: Decision,
+    /// Inputs of the model that no job brings.
+    pub bound: Bound,
+    /// Silence after which a stream begins anew.
+    pub stream_age: Span,
 }
 
 /// # Errors
@@ -52,8 +57,10 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     let labels = labels(manifest, task, &outputs)?;
     let (prepare, prepared) = steps::prepare(manifest, &inputs)?;
     let conclude = steps::conclude(manifest, task, &outputs, &labels)?;
-    let decision = decision::read(manifest, task, &outputs)?;
-    Ok(Declared { task, labels, inputs, outputs, prepare, prepared, conclude, decision })
+    let decision = decision::read(manifest, task, &outputs, &conclude)?;
+    let bound = bound::read(manifest, &inputs, &outputs)?;
+    let stream_age = bound::age(manifest, super::remembers(&prepare, &bound))?;
+    Ok(Declared { task, labels, inputs, outputs, prepare, prepared, conclude, decision, bound, stream_age })
 }
 
 const TASKS: [&str; 4] = ["classify", "anomaly", "regress", "tensor"];

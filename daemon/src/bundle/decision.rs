@@ -1,5 +1,7 @@
 //! `[decision]`: what makes an answer right, or doubtful, by task; and whether the outputs can say it.
 
+use std::sync::Arc;
+
 use picket_core::said::Measure;
 use toml::Spanned;
 
@@ -7,7 +9,7 @@ use super::{
     BundleError, Task,
     manifest::{Manifest, RawDecision},
 };
-use crate::ports::TensorSpec;
+use crate::{pipeline::conclude::Conclude, ports::TensorSpec};
 
 /// A checked `[decision]`.
 pub struct Decision {
@@ -27,7 +29,12 @@ impl Decision {
 
 /// # Errors
 /// `bundle/invalid`: a key that the task does not have, or lacks, or outputs that do not fit it.
-pub fn read(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<Decision, BundleError> {
+pub fn read(
+    manifest: &Manifest,
+    task: Task,
+    outputs: &[TensorSpec],
+    conclude: &[Arc<dyn Conclude>],
+) -> Result<Decision, BundleError> {
     let given = manifest.raw.decision.as_ref();
     if let (Task::Tensor, Some(decision)) = (task, given) {
         return Err(manifest.invalid(decision, "nothing is decided on the outputs of task `tensor`"));
@@ -37,7 +44,7 @@ pub fn read(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<D
     match task {
         Task::Tensor => Ok(Decision::by(Measure::Classes)),
         Task::Classify => classify(manifest, given),
-        Task::Anomaly => anomaly(manifest, given, outputs),
+        Task::Anomaly => anomaly(manifest, given, outputs, conclude),
         Task::Regress => regress(manifest, given, outputs),
     }
 }
@@ -74,7 +81,12 @@ fn classify(manifest: &Manifest, given: Option<&RawDecision>) -> Result<Decision
     Ok(Decision { temperature, threshold: value(&decision.threshold), ..plain })
 }
 
-fn anomaly(manifest: &Manifest, given: Option<&RawDecision>, outputs: &[TensorSpec]) -> Result<Decision, BundleError> {
+fn anomaly(
+    manifest: &Manifest,
+    given: Option<&RawDecision>,
+    outputs: &[TensorSpec],
+    conclude: &[Arc<dyn Conclude>],
+) -> Result<Decision, BundleError> {
     let Some(threshold) = given.and_then(|decision| decision.threshold.as_ref()) else {
         let message = "task `anomaly` needs `threshold` in [decision]: scores from there on are anomalies";
         return Err(manifest.invalid(&manifest.raw.task, message));
@@ -82,10 +94,10 @@ fn anomaly(manifest: &Manifest, given: Option<&RawDecision>, outputs: &[TensorSp
     if !threshold.get_ref().is_finite() {
         return Err(manifest.invalid(threshold, "`threshold` must be finite"));
     }
-    if outputs.first().is_none_or(|output| values(output) != Some(1)) {
-        return Err(
-            manifest.invalid(&manifest.raw.task, wanted(outputs, "task `anomaly` needs a first output of one score"))
-        );
+    let made = conclude.iter().rev().find_map(|step| step.scores());
+    if made.or_else(|| outputs.first().and_then(values)) != Some(1) {
+        let what = "task `anomaly` needs a first output of one score, or a conclude step that makes one";
+        return Err(manifest.invalid(&manifest.raw.task, wanted(outputs, what)));
     }
     Ok(Decision::by(Measure::Anomaly { threshold: f64::from(*threshold.get_ref()) }))
 }

@@ -6,7 +6,12 @@ use picket_core::limits;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{BundleError, MANIFEST, files::Folder, steps::RawStep};
+use super::{
+    BundleError, MANIFEST,
+    bound::{RawConstant, RawState, RawStream},
+    files::Folder,
+    steps::RawStep,
+};
 use crate::config::section::{Source, in_plain_words, is_unknown_key};
 
 /// The only format so far.
@@ -32,6 +37,11 @@ pub struct Raw {
     pub input: Vec<RawTensor>,
     #[serde(default)]
     pub output: Vec<RawTensor>,
+    #[serde(default)]
+    pub state: Vec<RawState>,
+    #[serde(default)]
+    pub constant: Vec<RawConstant>,
+    pub stream: Option<RawStream>,
     #[serde(default)]
     pub prepare: Vec<RawStep>,
     #[serde(default)]

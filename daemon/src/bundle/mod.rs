@@ -3,6 +3,7 @@
 //! Reading verifies: the model's digest, every length and name that the manifest states. What needs the model itself
 //! (its own signature, the golden vectors) is checked where it is loaded.
 
+mod bound;
 pub mod calibration;
 mod check;
 mod decision;
@@ -23,12 +24,21 @@ use picket_core::{
     job::ProviderId,
     limits,
     said::Measure,
+    time::Span,
 };
 
 use self::files::Folder;
-pub use self::{golden::Golden, manifest::Card};
+pub use self::{
+    bound::{Bound, Constant, State as BoundState},
+    golden::Golden,
+    manifest::Card,
+};
 use crate::{
-    pipeline::{conclude::Conclude, prepare::Step},
+    pipeline::{
+        conclude::Conclude,
+        prepare::Step,
+        window::{Per, Windowed},
+    },
     ports::TensorSpec,
 };
 
@@ -52,6 +62,10 @@ pub struct Bundle {
     /// The inputs after the prepare steps: what the model takes. Empty as `inputs`.
     pub prepared: Vec<TensorSpec>,
     pub conclude: Vec<Arc<dyn Conclude>>,
+    /// Inputs of the model that no job brings.
+    pub bound: Bound,
+    /// Silence after which a stream begins anew.
+    pub stream_age: Span,
     /// What makes an answer right.
     pub measure: Measure,
     /// Of the number that it gives.
@@ -152,6 +166,8 @@ impl Bundle {
             prepare: declared.prepare,
             prepared: declared.prepared,
             conclude: declared.conclude,
+            bound: declared.bound,
+            stream_age: declared.stream_age,
             measure: declared.decision.measure,
             unit: declared.decision.unit,
             sigma: declared.decision.sigma,
@@ -172,6 +188,16 @@ impl Bundle {
             ));
         }
         Ok(bundle)
+    }
+
+    /// What of its steps cuts a job into windows.
+    pub fn windowed(&self) -> Option<Windowed<'_>> {
+        Windowed::of(&self.prepare, &self.inputs)
+    }
+
+    /// Something is kept between the jobs of a stream.
+    pub fn remembers(&self) -> bool {
+        remembers(&self.prepare, &self.bound)
     }
 
     /// Softmax temperature of the confidences in its answers: the certificate's, where one is in force.
@@ -208,6 +234,8 @@ impl Bundle {
             prepare: Vec::new(),
             prepared: Vec::new(),
             conclude: Vec::new(),
+            bound: Bound::default(),
+            stream_age: limits::STREAM_AGE,
             measure: Measure::Classes,
             unit: None,
             sigma: None,
@@ -220,6 +248,14 @@ impl Bundle {
             calibration: calibration::Found::default(),
             warnings: vec![warning],
         })
+    }
+}
+
+/// With windows of one job, states too are those of one job.
+fn remembers(prepare: &[Step], bound: &Bound) -> bool {
+    match prepare.iter().find_map(|step| step.step.window()) {
+        Some(window) => window.per == Per::Stream,
+        None => !bound.states.is_empty(),
     }
 }
 

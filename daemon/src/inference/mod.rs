@@ -1,7 +1,10 @@
 //! Inference: backends, models that have proven themselves, and the threads that run them.
 
+mod binding;
+mod gathered;
 pub mod pool;
 pub mod served;
+pub mod streams;
 #[cfg(feature = "tract")]
 mod tract;
 

@@ -7,6 +7,7 @@ pub mod keys;
 pub mod prepare;
 mod redact;
 mod view;
+pub mod window;
 
 pub use decode::decode;
 pub use redact::Redaction;

@@ -22,6 +22,10 @@ impl Backend for Tract {
         "tract"
     }
 
+    fn signature(&self, model: &[u8]) -> Result<Signature, BackendError> {
+        load::signature(&load::parse(model)?, None)
+    }
+
     fn load(&self, model: &[u8], shapes: Option<&[Vec<usize>]>) -> Result<Arc<dyn Model>, BackendError> {
         let parsed = load::parse(model)?;
         let signature = load::signature(&parsed, shapes)?;

@@ -1,7 +1,9 @@
 //! The bundle's `[[conclude]]` steps: what the outputs say, as far as the decision needs it.
 
 mod argmax;
+mod reconstruction_error;
 mod softmax;
+mod windows;
 
 use std::{fmt, sync::Arc};
 
@@ -14,9 +16,10 @@ use crate::{
     ports::TensorSpec,
     tensor::Tensor,
 };
+pub use windows::{Gathering, Take};
 
 /// The registration table: to add a step, add its file, its `mod` line and its line here.
-pub static CONCLUDE: &[ConcludeKind] = &[softmax::KIND, argmax::KIND];
+pub static CONCLUDE: &[ConcludeKind] = &[softmax::KIND, argmax::KIND, windows::KIND, reconstruction_error::KIND];
 
 /// One kind of step.
 pub struct ConcludeKind {
@@ -38,6 +41,16 @@ pub trait Conclude: fmt::Debug + Send + Sync {
 
     /// Name and parameters to the last bit: a certificate holds for these steps and no others.
     fn identity(&self) -> String;
+
+    /// So many scores it makes of whatever the outputs are.
+    fn scores(&self) -> Option<usize> {
+        None
+    }
+
+    /// It says which of a job's windows count.
+    fn take(&self) -> Option<Take> {
+        None
+    }
 }
 
 /// What has been read of the outputs so far.
@@ -68,34 +81,49 @@ pub struct Ran<'a> {
 
 /// Reads the outputs by the bundle's steps and its task. A NaN or infinite output is malformed, whatever the task.
 pub fn conclude(ran: Ran<'_>, bundle: &Bundle) -> Observation {
+    match reading(ran, bundle) {
+        Ok(reading) => observe(&reading, bundle),
+        Err(seen) => seen,
+    }
+}
+
+/// What the steps read; `Err` where they need not, or cannot.
+fn reading<'a>(ran: Ran<'a>, bundle: &'a Bundle) -> Result<Reading<'a>, Observation> {
     let Ran { inputs, outputs, view } = ran;
     if let Some((output, at)) = outputs.iter().find_map(|o| o.first_non_finite().map(|at| (o, at))) {
-        return Observation::Malformed(format!("output {:?} is not finite at element {at}", output.name));
+        return Err(Observation::Malformed(format!("output {:?} is not finite at element {at}", output.name)));
     }
     if bundle.task == Task::Tensor {
-        return Observation::Opaque;
+        return Err(Observation::Opaque);
     }
     let Some(first) = outputs.first() else {
-        return Observation::Malformed("the model gave no output".to_owned());
+        return Err(Observation::Malformed("the model gave no output".to_owned()));
     };
     let labels = &bundle.labels;
     let mut reading =
         Reading { inputs, outputs, labels, view, scores: first.to_f64(), logits: false, boxes: Vec::new() };
     for step in &bundle.conclude {
         if let Err(why) = step.apply(&mut reading) {
-            return Observation::Malformed(why);
+            return Err(Observation::Malformed(why));
         }
     }
+    Ok(reading)
+}
+
+fn observe(reading: &Reading<'_>, bundle: &Bundle) -> Observation {
     match bundle.task {
         Task::Tensor => Observation::Opaque,
-        Task::Classify => classify(&reading, first),
-        Task::Anomaly => anomaly(&reading),
-        Task::Regress => regress(&reading, bundle),
+        Task::Classify => classify(reading),
+        Task::Anomaly => anomaly(reading),
+        Task::Regress => regress(reading, bundle),
     }
 }
 
-fn classify(reading: &Reading<'_>, first: &Tensor) -> Observation {
+fn classify(reading: &Reading<'_>) -> Observation {
     let scores: Vec<f32> = reading.scores.iter().map(|score| *score as f32).collect();
+    let Some(first) = reading.outputs.first() else {
+        return Observation::Malformed("the model gave no output".to_owned());
+    };
     if scores.len() != reading.labels.len() {
         let message = format!("output {:?} is {} for {} labels", first.name, first.kind(), reading.labels.len());
         return Observation::Malformed(message);
