@@ -96,7 +96,9 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let demand = escalation.as_ref().map(|escalation| escalation.promise).unwrap_or_default();
     let mode = escalation.as_ref().map(|escalation| escalation.mode).unwrap_or_default();
     let rules = config.models.iter().zip(&models).map(|(model, slot)| {
-        let amends = transports.iter().any(|transport| transport.transport.amendments(&slot.name).is_some());
+        let heard = |slot: &TransportSlot, name: &str| slot.transport.amendments(name).is_some();
+        // Nobody can be asked afterwards about a job that is not kept.
+        let amends = model.durable && transports.iter().any(|transport| heard(transport, &slot.name));
         with_accuracies(rules_of(model, slot, amends, &asked, (demand, mode)), slot, &config.providers)
     });
     let rules = rules.collect();
@@ -106,6 +108,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         device,
         engine,
         store,
+        volatile: config.models.iter().filter(|model| !model.durable).map(|model| model.name.clone()).collect(),
         models,
         transports,
         providers: config.providers.into_iter().map(provider_slot).collect(),

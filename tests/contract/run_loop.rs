@@ -103,6 +103,7 @@ async fn start(setup: Setup) -> Running {
                 .collect(),
         ),
         store: Box::new(MemoryStore::new(setup.store_bytes)),
+        volatile: std::collections::HashSet::new(),
         models: vec![ModelSlot {
             name: "digits".into(),
             version: "1".into(),

@@ -5,6 +5,7 @@
 
 pub mod broker;
 pub mod bundles;
+pub mod caller;
 pub mod client;
 pub mod daemon;
 pub mod damage;

@@ -8,6 +8,7 @@ mod calibrate;
 mod cli;
 mod clock;
 mod config;
+mod control;
 mod demo;
 mod durable;
 mod escalation;

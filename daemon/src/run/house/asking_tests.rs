@@ -150,6 +150,7 @@ fn start(ledger: &Path, provider: Arc<dyn Provider>, redact: &[Redact]) -> Picke
             vec![ProviderRules { timeout: Span::from_millis(10_000), price: Money::from_nanos(99), accuracy: 0.95 }],
         ),
         store: Box::new(MemoryStore::new(1 << 20)),
+        volatile: std::collections::HashSet::new(),
         models: vec![ModelSlot { name: "digits".into(), version: "1".into(), state: Ok((served, pool)), redaction }],
         transports: vec![TransportSlot { name: "channel", transport: Box::new(transport) }],
         providers: vec![ProviderSlot { name: "hq".into(), region, provider }],
