@@ -12,6 +12,7 @@ mod failpoint;
 pub mod inference;
 pub mod labelled;
 pub mod ledger;
+pub mod media;
 pub mod oip;
 pub mod options;
 pub mod pipeline;

@@ -29,8 +29,11 @@ use tokio::sync::mpsc;
 
 pub use self::meter::Meter;
 pub use self::store::{Attempts, DeadLetter, Death, Losses, NewRow, Recovered, Revived, Store, Write, Written};
-pub use self::stream::{Begun, StreamNote};
-use crate::tensor::{Dtype, Tensor};
+pub use self::stream::{Begun, InStream, Inferred, StreamNote};
+use crate::{
+    media::Media,
+    tensor::{Dtype, Tensor},
+};
 
 /// What the run loop hears.
 #[derive(Debug)]
@@ -100,14 +103,6 @@ pub struct Request {
     pub answer_repeats: bool,
 }
 
-/// Where a job belongs, for models that keep windows or states between jobs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InStream {
-    pub key: Option<Arc<str>>,
-    /// One more than the last job's, or the stream begins anew.
-    pub seq: Option<u64>,
-}
-
 /// The bytes of a job, undecoded: decoding happens on the model's own threads.
 #[derive(Clone, Debug)]
 pub enum Content {
@@ -115,6 +110,8 @@ pub enum Content {
     Raw { bytes: Bytes, dtype: Option<Dtype>, shape: Option<Vec<usize>> },
     /// An Open Inference Protocol request; `binary` holds the tensors of the binary extension, back to back.
     Oip { json: Bytes, binary: Bytes },
+    /// An image file, and what it is said to be; its first bytes decide.
+    Image { bytes: Bytes, media: Media },
 }
 
 impl Content {
@@ -127,7 +124,7 @@ impl Content {
     /// The payload as it came, for digests and dead letters.
     pub const fn parts(&self) -> (&Bytes, Option<&Bytes>) {
         match self {
-            Self::Raw { bytes, .. } => (bytes, None),
+            Self::Raw { bytes, .. } | Self::Image { bytes, .. } => (bytes, None),
             Self::Oip { json, binary } => (json, Some(binary)),
         }
     }
@@ -326,16 +323,6 @@ pub trait Runner {
     /// # Errors
     /// The backend failed; the runner stays usable.
     fn run(&mut self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, BackendError>;
-}
-
-/// What an inference thread made of a job.
-#[derive(Clone, Debug)]
-pub struct Inferred {
-    pub observation: picket_core::escalation::decide::Observation,
-    /// Of a model with a window: of all windows, one after the other along a new first axis.
-    pub outputs: Vec<Tensor>,
-    /// Of models with windows or states.
-    pub stream: Option<StreamNote>,
 }
 
 // === Provider ===

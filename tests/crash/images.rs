@@ -6,7 +6,7 @@ use ::redb::{Builder, Database, DatabaseError, StorageBackend};
 use picket::{
     config::OnFull,
     ports::Store,
-    store::redb::{RedbStore, Refusal, initialise},
+    store::redb::{MIGRATIONS, RedbStore, Refusal, initialise},
 };
 use picket_tests::script::{Script, Snapshot, setup, snapshot, takes_a_job};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -122,12 +122,12 @@ fn open(folder: &std::path::Path, disk: &Recorder) -> Result<RedbStore, String> 
     let disk = disk.clone();
     let opener =
         move |builder: &Builder| -> Result<Database, DatabaseError> { builder.create_with_backend(disk.clone()) };
-    RedbStore::open_with(setup(folder, 64 << 20, OnFull::Reject), Box::new(opener), &[]).map_err(
-        |refusal| match refusal {
+    RedbStore::open_with(setup(folder, 64 << 20, OnFull::Reject), Box::new(opener), MIGRATIONS).map_err(|refusal| {
+        match refusal {
             Refusal::Corrupt(_, why) => format!("corrupt: {why}"),
             Refusal::Other(error) => error.to_string(),
-        },
-    )
+        }
+    })
 }
 
 #[test]

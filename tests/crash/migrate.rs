@@ -7,7 +7,7 @@ use ::redb::{
 };
 use picket::{
     config::OnFull,
-    store::redb::{Migration, OpenError, RedbStore, Refusal, Trouble},
+    store::redb::{MIGRATIONS, Migration, OpenError, RedbStore, Refusal, Trouble},
 };
 use picket_tests::script::{Script, Snapshot, setup, snapshot, takes_a_job};
 use rand::{SeedableRng, rngs::StdRng};
@@ -20,14 +20,19 @@ const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinit
 const EXTRA_ROWS: u64 = 300;
 
 /// A step that writes much, and takes something away.
-const STEPS: &[Migration] = &[|transaction| {
+const STEP: Migration = |transaction| {
     let mut extra = transaction.open_table(EXTRA)?;
     for row in 0..EXTRA_ROWS {
         extra.insert(row, [7; 200].as_slice()).map_err(Trouble::from)?;
     }
     transaction.open_table(OLD)?.retain(|_, _| false)?;
     Ok(())
-}];
+};
+
+/// The real steps, and then this one.
+fn and_then(step: Migration) -> Vec<Migration> {
+    [MIGRATIONS, &[step]].concat()
+}
 
 fn open(folder: &Path, disk: &Recorder, steps: &[Migration]) -> Result<RedbStore, OpenError> {
     let disk = disk.clone();
@@ -69,7 +74,7 @@ fn bytes(disk: &Recorder) -> Vec<u8> {
     disk.0.lock().unwrap().bytes.clone()
 }
 
-/// A store of version 1 with work in it.
+/// A store of this version with work in it.
 fn old_store(folder: &Path, seed: u64) -> (Vec<u8>, Snapshot) {
     let made = tempfile::tempdir().unwrap();
     let mut store = RedbStore::open(setup(made.path(), 64 << 20, OnFull::Reject)).unwrap();
@@ -79,7 +84,7 @@ fn old_store(folder: &Path, seed: u64) -> (Vec<u8>, Snapshot) {
     drop(store);
     assert!(script.expected.dead.len() > 1);
     let disk = Recorder::holding(std::fs::read(made.path().join("picket.redb")).unwrap());
-    let mut store = open(folder, &disk, &[]).unwrap();
+    let mut store = open(folder, &disk, MIGRATIONS).unwrap();
     assert_eq!(snapshot(&mut store), script.expected);
     drop(store);
     (bytes(&disk), script.expected)
@@ -92,7 +97,7 @@ fn a_power_cut_at_any_point_of_a_migration_leaves_one_version_whole() {
     let folder = tempfile::tempdir().unwrap();
     let (start, held) = old_store(folder.path(), seed);
     let disk = Recorder::holding(start.clone());
-    let migrated = open(folder.path(), &disk, STEPS).unwrap();
+    let migrated = open(folder.path(), &disk, &and_then(STEP)).unwrap();
     let ops = disk.ops();
     drop(migrated);
     let (old, new) = (look(&start), look(&bytes(&disk)));
@@ -111,7 +116,7 @@ fn a_power_cut_at_any_point_of_a_migration_leaves_one_version_whole() {
             let found = look(&image);
             assert!(found == old || found == new, "{context}: {found:?}");
             *if found == old { &mut olds } else { &mut news } += 1;
-            let mut store = open(folder.path(), &Recorder::holding(image), STEPS).unwrap();
+            let mut store = open(folder.path(), &Recorder::holding(image), &and_then(STEP)).unwrap();
             assert_eq!(snapshot(&mut store), after, "{context}");
             assert!(takes_a_job(&mut store), "{context}");
         }
@@ -125,11 +130,12 @@ fn a_migration_that_fails_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (start, held) = old_store(folder.path(), 1);
     let disk = Recorder::holding(start.clone());
-    let failing: [Migration; 2] = [STEPS[0], |_| Err(Trouble::Broken("as the test wants it".to_owned()))];
+    let mut failing = and_then(STEP);
+    failing.push(|_| Err(Trouble::Broken("as the test wants it".to_owned())));
     let error = open(folder.path(), &disk, &failing).err().expect("the step fails");
     assert!(matches!(error, OpenError::Unusable(..)), "{error}");
     assert_eq!(look(&bytes(&disk)), look(&start));
-    assert_eq!(snapshot(&mut open(folder.path(), &disk, &[]).unwrap()), held);
+    assert_eq!(snapshot(&mut open(folder.path(), &disk, MIGRATIONS).unwrap()), held);
 }
 
 #[test]
@@ -137,13 +143,13 @@ fn a_store_of_a_newer_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (start, _) = old_store(folder.path(), 1);
     let disk = Recorder::holding(start);
-    drop(open(folder.path(), &disk, STEPS).unwrap());
+    drop(open(folder.path(), &disk, &and_then(STEP)).unwrap());
     // As a file, through the front door: not moved aside, not changed, and not changed by a second attempt.
     let file = folder.path().join("picket.redb");
     std::fs::write(&file, bytes(&disk)).unwrap();
     for _ in 0..2 {
         let error = RedbStore::open(setup(folder.path(), 64 << 20, OnFull::Reject)).err().expect("it is newer");
-        assert!(matches!(error, OpenError::Newer(_, 2)), "{error}");
+        assert!(matches!(error, OpenError::Newer(_, version) if version as usize == MIGRATIONS.len() + 2), "{error}");
         assert!(error.to_string().starts_with("error[store/newer-version]"), "{error}");
         assert_eq!(look(&std::fs::read(&file).unwrap()), look(&bytes(&disk)));
     }
@@ -151,4 +157,23 @@ fn a_store_of_a_newer_version_is_refused_and_left_alone() {
     assert!(rows(&std::fs::read(&file).unwrap()) == rows(&bytes(&disk)), "something changed");
     let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(!names.into_iter().any(|name| name.to_string_lossy().contains("corrupt")));
+}
+
+/// Schema 2 brought jobs that are images; what was there before is read as it was.
+#[test]
+fn a_store_of_the_first_version_is_read_whole() {
+    /// Version 1 as it is stored: the number, and its CRC-32.
+    const FIRST: [u8; 5] = [1, 0x1b, 0xdf, 0x05, 0xa5];
+    let folder = tempfile::tempdir().unwrap();
+    let (now, held) = old_store(folder.path(), 3);
+    let disk = Recorder::holding(now.clone());
+    let db = Database::builder().create_with_backend(disk.clone()).unwrap();
+    let transaction = db.begin_write().unwrap();
+    transaction.open_table(META).unwrap().insert("schema", FIRST.as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(db);
+    assert_eq!(snapshot(&mut open(folder.path(), &disk, MIGRATIONS).unwrap()), held);
+    let db = Database::builder().create_with_backend(disk).unwrap();
+    let version = db.begin_read().unwrap().open_table(META).unwrap().get("schema").unwrap().unwrap().value().to_vec();
+    assert_ne!(version, FIRST);
 }

@@ -15,13 +15,8 @@ pub fn write(
     tolerance: f64,
 ) -> PathBuf {
     let path = folder.join(name);
-    std::fs::create_dir_all(path.join("golden")).unwrap();
+    write_golden(&path, inputs, outputs);
     std::fs::write(path.join("model.onnx"), model).unwrap();
-    let names: Vec<(String, &Tensor)> = [("in", inputs), ("out", outputs)]
-        .into_iter()
-        .flat_map(|(kind, tensors)| tensors.iter().enumerate().map(move |(i, tensor)| (format!("{kind}{i}"), tensor)))
-        .collect();
-    std::fs::write(path.join("golden/0.npz"), npz::write(&names).unwrap()).unwrap();
     let spec = |section: &str, tensor: &Tensor| {
         let (name, dtype, shape) = (&tensor.name, tensor.dtype(), tensor.shape());
         format!("[[{section}]]\nname = {name:?}\ndtype = \"{dtype}\"\nshape = {shape:?}\n")
@@ -40,4 +35,31 @@ pub fn write(
     );
     std::fs::write(path.join("bundle.toml"), manifest).unwrap();
     path
+}
+
+/// The template of this name as a whole bundle in `folder`: its model is the one in `../shared`, its golden vector ONNX Runtime's answer
+/// there. Returns its path.
+pub fn template(folder: &Path, name: &str, shared: &Path) -> PathBuf {
+    let path = folder.join(name);
+    let manifest =
+        std::fs::read_to_string(crate::root().join("models/templates").join(name).join("bundle.toml")).unwrap();
+    let beside = "../../../../shared/";
+    let (_, model) = manifest.split_once(beside).expect("the model lies beside the project");
+    let model = model.lines().next().unwrap().trim_end_matches('"');
+    let entries = crate::golden::entries(shared);
+    let entry =
+        entries.iter().find(|entry| entry.model == model).unwrap_or_else(|| panic!("no golden answer of {model}"));
+    write_golden(&path, &entry.tensors(), &entry.outputs(shared));
+    let shared = format!("{}/", shared.display());
+    std::fs::write(path.join("bundle.toml"), manifest.replace(beside, &shared)).unwrap();
+    path
+}
+
+fn write_golden(bundle: &Path, inputs: &[Tensor], outputs: &[Tensor]) {
+    std::fs::create_dir_all(bundle.join("golden")).unwrap();
+    let names: Vec<(String, &Tensor)> = [("in", inputs), ("out", outputs)]
+        .into_iter()
+        .flat_map(|(kind, tensors)| tensors.iter().enumerate().map(move |(i, tensor)| (format!("{kind}{i}"), tensor)))
+        .collect();
+    std::fs::write(bundle.join("golden/0.npz"), npz::write(&names).unwrap()).unwrap();
 }

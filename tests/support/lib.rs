@@ -14,6 +14,7 @@ pub mod golden;
 pub mod mlserver;
 pub mod proxy;
 pub mod script;
+pub mod templates;
 
 use std::{
     net::TcpListener,

@@ -213,6 +213,12 @@ pub const PROVIDER_REST_MAX: Span = Span::from_millis(3_600_000);
 pub const QUESTION_TOKENS: u64 = 16_384;
 /// Most tokens that a configuration may allow one question, or its answer.
 pub const QUESTION_TOKENS_MAX: u64 = 1 << 20;
+/// Pixels of a job's image, which are to fit into one tensor …
+pub const JOB_IMAGE_PIXELS: u64 = 20 << 20;
+/// … and of one side of it.
+pub const JOB_IMAGE_SIDE: u32 = 16_384;
+/// Boxes of an image, the surest first, among which those that are one thing are looked for.
+pub const BOX_CANDIDATES: usize = 1_000;
 /// Pixels of a side of an image that is shown to a provider.
 pub const IMAGE_SIDE: usize = 2_048;
 /// Bytes of a PNG that is shown to a provider: 5 MB in base64, which is the most that any of them takes.

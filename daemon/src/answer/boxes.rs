@@ -10,18 +10,24 @@ pub struct BoxDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     pub index: usize,
-    pub score: f32,
-    /// x, y, width, height.
-    #[serde(rename = "box")]
-    pub place: [f32; 4],
+    pub confidence: f32,
+    /// The left upper corner, in pixels of the job's image …
+    pub x: f32,
+    pub y: f32,
+    /// … and width and height.
+    pub w: f32,
+    pub h: f32,
 }
 
 pub fn documents(boxes: &[Found], labels: &[String]) -> Vec<BoxDocument> {
     let document = |found: &Found| BoxDocument {
         label: labels.get(found.class).cloned(),
         index: found.class,
-        score: found.score,
-        place: [found.x, found.y, found.w, found.h],
+        confidence: found.score,
+        x: found.x,
+        y: found.y,
+        w: found.w,
+        h: found.h,
     };
     boxes.iter().map(document).collect()
 }
@@ -40,9 +46,9 @@ pub fn in_words(boxes: &[BoxDocument]) -> String {
         return "no boxes".to_owned();
     }
     let one = |found: &BoxDocument| {
-        let [x, y, w, h] = found.place;
-        let class = found.label.clone().unwrap_or_else(|| format!("class {}", found.index));
-        format!("{class} {:.2} at ({x}, {y}), {w} × {h}", found.score)
+        let BoxDocument { label, index, confidence, x, y, w, h } = found;
+        let class = label.clone().unwrap_or_else(|| format!("class {index}"));
+        format!("{class} {confidence:.2} at ({x}, {y}), {w} × {h}")
     };
     let mut text = boxes.iter().take(TOLD).map(one).collect::<Vec<_>>().join("; ");
     if boxes.len() > TOLD {
@@ -63,7 +69,7 @@ mod tests {
         let text = json(&[FOUND, Found { class: 7, ..FOUND }], &labels);
         assert_eq!(
             text,
-            r#"[{"label":"scratch","index":1,"score":0.914,"box":[-10.5,20.0,30.0,40.0]},{"index":7,"score":0.914,"box":[-10.5,20.0,30.0,40.0]}]"#
+            r#"[{"label":"scratch","index":1,"confidence":0.914,"x":-10.5,"y":20.0,"w":30.0,"h":40.0},{"index":7,"confidence":0.914,"x":-10.5,"y":20.0,"w":30.0,"h":40.0}]"#
         );
         let read: Vec<BoxDocument> = serde_json::from_str(&text).unwrap();
         assert_eq!(read, documents(&[FOUND, Found { class: 7, ..FOUND }], &labels));

@@ -90,7 +90,8 @@ mod tests {
             let seen = Observation::Boxes(Detection { boxes, suppressed: 0.1, grey: 0 });
             json!(local_number(&seen, &bundle))
         };
-        let shown = json!({ "label": "scratch", "index": 0, "score": 0.75, "box": [1.0, 2.0, 3.0, 4.0] });
+        let shown =
+            json!({ "label": "scratch", "index": 0, "confidence": 0.75, "x": 1.0, "y": 2.0, "w": 3.0, "h": 4.0 });
         assert_eq!(answer(vec![found]), json!({ "boxes": [shown] }));
         assert_eq!(answer(vec![]), json!({ "boxes": [] }));
         assert_eq!(answer(vec![Found { w: -1.0, ..found }]), json!({}));

@@ -8,7 +8,7 @@ use super::{
     BundleError, Task,
     bound::{self, Bound},
     decision::{self, Decision},
-    manifest::{Manifest, RawTensor},
+    manifest::{Manifest, ModelFile, RawTensor},
     steps,
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
 
 /// What a manifest declares, checked.
 pub struct Declared {
+    pub model: ModelFile,
     pub task: Task,
     pub labels: Arc<[String]>,
     pub inputs: Vec<TensorSpec>,
@@ -42,6 +43,7 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     if let Some(message) = name_fault(raw.name.get_ref()) {
         return Err(manifest.invalid(&raw.name, message));
     }
+    let model = model_file(manifest)?;
     let digest = raw.model.sha256.get_ref();
     if digest.len() != 64 || !digest.chars().all(|c| c.is_ascii_hexdigit()) {
         return Err(manifest.invalid(&raw.model.sha256, "`sha256` is 64 hexadecimal digits"));
@@ -57,13 +59,26 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     let labels = labels(manifest, task, &outputs)?;
     let (prepare, prepared) = steps::prepare(manifest, &inputs)?;
     let conclude = steps::conclude(manifest, task, &outputs, &labels)?;
-    let decision = decision::read(manifest, task, &outputs, &conclude)?;
+    let decision = decision::read(manifest, task, &outputs, &labels, &conclude)?;
     let bound = bound::read(manifest, &inputs, &outputs)?;
     let stream_age = bound::age(manifest, super::remembers(&prepare, &bound))?;
-    Ok(Declared { task, labels, inputs, outputs, prepare, prepared, conclude, decision, bound, stream_age })
+    Ok(Declared { model, task, labels, inputs, outputs, prepare, prepared, conclude, decision, bound, stream_age })
 }
 
-const TASKS: [&str; 4] = ["classify", "anomaly", "regress", "tensor"];
+fn model_file(manifest: &Manifest) -> Result<ModelFile, BundleError> {
+    let model = &manifest.raw.model;
+    match (&model.file, &model.path) {
+        (Some(file), None) => Ok(ModelFile::Inside(file.get_ref().clone())),
+        (None, Some(path)) => Ok(ModelFile::Anywhere(path.get_ref().clone())),
+        (Some(_), Some(path)) => Err(manifest.invalid(path, "`file` and `path` both name the model; keep one of them")),
+        (None, None) => {
+            let message = "[model] needs `file`, which is in the bundle's folder, or `path`, which may be elsewhere";
+            Err(manifest.invalid(&model.sha256, message))
+        }
+    }
+}
+
+const TASKS: [&str; 5] = ["classify", "anomaly", "regress", "detect", "tensor"];
 
 fn task(manifest: &Manifest) -> Result<Task, BundleError> {
     let task = &manifest.raw.task;
@@ -72,10 +87,7 @@ fn task(manifest: &Manifest) -> Result<Task, BundleError> {
         "tensor" => Ok(Task::Tensor),
         "anomaly" => Ok(Task::Anomaly),
         "regress" => Ok(Task::Regress),
-        "detect" => {
-            let message = "task `detect` is not there yet; there are classify, anomaly, regress and tensor";
-            Err(manifest.error("bundle/not-yet", Some(task.span()), message))
-        }
+        "detect" => Ok(Task::Detect),
         other => Err(manifest.invalid(task, unknown_word("task", other, &TASKS))),
     }
 }
@@ -124,7 +136,7 @@ fn tensor_spec(manifest: &Manifest, tensor: &RawTensor) -> Result<TensorSpec, Bu
 /// The first output has as many scores as there are labels.
 fn labels(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<Arc<[String]>, BundleError> {
     let raw = manifest.raw.labels.as_ref();
-    if task != Task::Classify {
+    if !matches!(task, Task::Classify | Task::Detect) {
         let own: Vec<String> = match task {
             Task::Anomaly => anomaly::LABELS.map(str::to_owned).to_vec(),
             _ => Vec::new(),
@@ -135,7 +147,8 @@ fn labels(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<Arc
         };
     }
     let Some(raw) = raw else {
-        return Err(manifest.invalid(&manifest.raw.task, "task `classify` needs `labels`, one for each class"));
+        let message = format!("task `{}` needs `labels`, one for each class", task.name());
+        return Err(manifest.invalid(&manifest.raw.task, message));
     };
     let mut labels: Vec<String> = Vec::with_capacity(raw.get_ref().len());
     for label in raw.get_ref() {
@@ -145,7 +158,8 @@ fn labels(manifest: &Manifest, task: Task, outputs: &[TensorSpec]) -> Result<Arc
         }
         labels.push(label.get_ref().clone());
     }
-    let Some(scores) = outputs.first() else { return Ok(labels.into()) };
+    // What a detector's outputs have to do with its classes, its steps know.
+    let Some(scores) = outputs.first().filter(|_| task == Task::Classify) else { return Ok(labels.into()) };
     // A first dimension that the job decides is a batch, and a job is one case.
     let free = scores.shape.iter().skip(1).any(Option::is_none);
     let classes: usize = scores.shape.iter().copied().flatten().product();

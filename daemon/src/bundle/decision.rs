@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use picket_core::said::Measure;
+use picket_core::{
+    boxes::{self, Listed},
+    said::Measure,
+};
 use toml::Spanned;
 
 use super::{
@@ -33,6 +36,7 @@ pub fn read(
     manifest: &Manifest,
     task: Task,
     outputs: &[TensorSpec],
+    labels: &[String],
     conclude: &[Arc<dyn Conclude>],
 ) -> Result<Decision, BundleError> {
     let given = manifest.raw.decision.as_ref();
@@ -46,17 +50,22 @@ pub fn read(
         Task::Classify => classify(manifest, given),
         Task::Anomaly => anomaly(manifest, given, outputs, conclude),
         Task::Regress => regress(manifest, given, outputs),
+        Task::Detect => detect(manifest, given, labels),
     }
 }
 
 fn foreign_keys(manifest: &Manifest, task: Task, given: Option<&RawDecision>) -> Result<(), BundleError> {
-    let Some(RawDecision { temperature, threshold, tolerance, unit, sigma }) = given else { return Ok(()) };
+    let Some(RawDecision { temperature, threshold, tolerance, unit, sigma, iou, listed }) = given else {
+        return Ok(());
+    };
     let keys = [
         ("temperature", temperature.as_ref().map(Spanned::span), [Task::Classify].as_slice()),
         ("threshold", threshold.as_ref().map(Spanned::span), &[Task::Classify, Task::Anomaly]),
         ("tolerance", tolerance.as_ref().map(Spanned::span), &[Task::Regress]),
         ("unit", unit.as_ref().map(Spanned::span), &[Task::Regress]),
         ("sigma", sigma.as_ref().map(Spanned::span), &[Task::Regress]),
+        ("iou", iou.as_ref().map(Spanned::span), &[Task::Detect]),
+        ("listed", listed.as_ref().map(Spanned::span), &[Task::Detect]),
     ];
     for (key, span, tasks) in keys {
         if span.is_some() && !tasks.contains(&task) {
@@ -96,8 +105,9 @@ fn anomaly(
     }
     let made = conclude.iter().rev().find_map(|step| step.scores());
     if made.or_else(|| outputs.first().and_then(values)) != Some(1) {
-        let what = "task `anomaly` needs a first output of one score, or a conclude step that makes one";
-        return Err(manifest.invalid(&manifest.raw.task, wanted(outputs, what)));
+        return Err(
+            manifest.invalid(&manifest.raw.task, wanted(outputs, "task `anomaly` needs a first output of one score"))
+        );
     }
     Ok(Decision::by(Measure::Anomaly { threshold: f64::from(*threshold.get_ref()) }))
 }
@@ -129,6 +139,27 @@ fn regress(manifest: &Manifest, given: Option<&RawDecision>, outputs: &[TensorSp
     };
     let unit = decision.unit.as_ref().map(|unit| unit.get_ref().clone());
     Ok(Decision { unit, sigma, ..Decision::by(Measure::Value { tolerance: *tolerance.get_ref() }) })
+}
+
+/// Two boxes are the same from this intersection over union on, unless the bundle says otherwise.
+const IOU: f64 = 0.5;
+
+fn detect(manifest: &Manifest, given: Option<&RawDecision>, labels: &[String]) -> Result<Decision, BundleError> {
+    let iou = given.and_then(|decision| decision.iou.as_ref());
+    if let Some(bad) = iou.filter(|iou| !boxes::is_threshold(*iou.get_ref())) {
+        return Err(manifest.invalid(bad, format!("`iou` is {}; it is more than 0, and at most 1", bad.get_ref())));
+    }
+    let listed = match given.and_then(|decision| decision.listed.as_ref()) {
+        None => Listed::ALL,
+        Some(names) => {
+            let index = |name: &Spanned<String>| {
+                let at = labels.iter().position(|label| label == name.get_ref());
+                at.ok_or_else(|| manifest.invalid(name, format!("`{}` is none of the labels", name.get_ref())))
+            };
+            Listed::of(names.get_ref().iter().map(index).collect::<Result<Vec<_>, _>>()?)
+        }
+    };
+    Ok(Decision::by(Measure::Boxes { iou: iou.map_or(IOU, |iou| *iou.get_ref()), listed }))
 }
 
 /// Elements of an output; a first dimension that the job decides is a batch, and a job is one case. `None`: nobody knows.

@@ -1,4 +1,5 @@
-//! Files of a bundle: never outside of its folder, never more than a limit.
+//! Files of a bundle: never outside of its folder, but for a model that the manifest puts elsewhere by name; never more than
+//! a limit.
 
 use std::{
     fmt::Write as _,
@@ -10,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::BundleError;
+use super::{BundleError, manifest::ModelFile};
 
 /// A bundle's folder.
 pub struct Folder {
@@ -55,6 +56,17 @@ impl Folder {
             return Err(self.escape(file));
         }
         read_capped(&path, cap)
+    }
+
+    /// Reads the model, which may lie elsewhere if the manifest says `path`.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_model(&self, model: &ModelFile, cap: u64) -> Result<Bytes, BundleError> {
+        match model {
+            ModelFile::Inside(file) => self.read(file, cap),
+            ModelFile::Anywhere(path) => read_capped(&self.path.join(path), cap),
+        }
     }
 
     fn escape(&self, file: &str) -> BundleError {

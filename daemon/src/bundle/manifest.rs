@@ -55,8 +55,27 @@ pub struct Raw {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawModel {
-    pub file: String,
+    /// A file of the bundle …
+    pub file: Option<Spanned<String>>,
+    /// … or one that may lie elsewhere: absolute, or as seen from the bundle's folder.
+    pub path: Option<Spanned<String>>,
     pub sha256: Spanned<String>,
+}
+
+/// Where a bundle's model lies. Its digest binds it in either case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelFile {
+    /// In the bundle's folder.
+    Inside(String),
+    /// Wherever: absolute, or as seen from the bundle's folder.
+    Anywhere(String),
+}
+
+impl ModelFile {
+    pub fn name(&self) -> &str {
+        let (Self::Inside(name) | Self::Anywhere(name)) = self;
+        name
+    }
 }
 
 #[derive(Deserialize)]
@@ -80,6 +99,10 @@ pub struct RawDecision {
     pub unit: Option<Spanned<String>>,
     /// Name of the output that says how sure the number is, as its standard deviation.
     pub sigma: Option<Spanned<String>>,
+    /// From this intersection over union on, two boxes are the same.
+    pub iou: Option<Spanned<f64>>,
+    /// Labels whose boxes count; the others are not shown.
+    pub listed: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 #[derive(Deserialize)]

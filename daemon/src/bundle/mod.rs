@@ -99,6 +99,8 @@ pub enum Task {
     Anomaly,
     /// The first output is a number, with its sigma as a second element or in an output of its own.
     Regress,
+    /// The outputs are boxes around things in an image, or what becomes boxes.
+    Detect,
     /// The outputs are the answer; nothing judges them.
     Tensor,
 }
@@ -110,6 +112,7 @@ impl Task {
             Self::Classify => "classify",
             Self::Anomaly => "anomaly",
             Self::Regress => "regress",
+            Self::Detect => "detect",
             Self::Tensor => "tensor",
         }
     }
@@ -144,12 +147,12 @@ impl Bundle {
         let folder = Folder::open(path)?;
         let manifest = manifest::read(&folder)?;
         let declared = check::check(&manifest)?;
-        let model = folder.read(&manifest.raw.model.file, limits::MAX_MODEL_BYTES)?;
+        let model = folder.read_model(&declared.model, limits::MAX_MODEL_BYTES)?;
         let sha256 = files::sha256(&model);
         if sha256 != manifest.raw.model.sha256.get_ref().to_ascii_lowercase() {
             let message = format!(
                 "{} is not the file that {MANIFEST} describes: its SHA-256 is {sha256}, not {}",
-                folder.show(&manifest.raw.model.file),
+                folder.show(declared.model.name()),
                 manifest.raw.model.sha256.get_ref()
             );
             return Err(BundleError::new("model/hash-mismatch", message));

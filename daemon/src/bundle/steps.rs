@@ -8,7 +8,7 @@ use super::{BundleError, Task, manifest::Manifest};
 use crate::{
     config::section::nearest,
     pipeline::{
-        conclude::{CONCLUDE, Conclude},
+        conclude::{CONCLUDE, Conclude, Role},
         keys::StepFault,
         prepare::{PREPARE, Step},
     },
@@ -68,7 +68,20 @@ pub fn conclude(
         step.fits(task, outputs, labels).map_err(|why| manifest.invalid(raw, why))?;
         Ok(step)
     };
-    manifest.raw.conclude.iter().map(step).collect()
+    let steps: Vec<Arc<dyn Conclude>> = manifest.raw.conclude.iter().map(step).collect::<Result<_, _>>()?;
+    if task == Task::Detect {
+        // Without the first there would be no box ever, and without the other one in every corner.
+        let makes = steps.first().is_some_and(|step| step.role() == Role::MakesBoxes);
+        if !makes || steps.iter().skip(1).any(|step| step.role() == Role::MakesBoxes) {
+            let message = "the first [[conclude]] step of task `detect`, and no other, makes boxes: `ssd`, `yunet` or `fastestdet`";
+            return Err(manifest.invalid(&manifest.raw.task, message));
+        }
+        if !steps.iter().any(|step| step.role() == Role::Shows) {
+            let message = "task `detect` needs a [[conclude]] step `threshold`: from which score on boxes are shown";
+            return Err(manifest.invalid(&manifest.raw.task, message));
+        }
+    }
+    Ok(steps)
 }
 
 /// Which step it is, and its other keys.

@@ -108,6 +108,11 @@ pub fn read_bundle(path: &Path) -> anyhow::Result<Bundle> {
         "error[calibration/no-classes]: {}: nothing judges the outputs of task `tensor`; there are classify, anomaly and regress",
         path.display()
     );
+    anyhow::ensure!(
+        bundle.task != Task::Detect,
+        "error[calibration/not-yet]: {}: labelled boxes cannot be read yet",
+        path.display()
+    );
     Ok(bundle)
 }
 

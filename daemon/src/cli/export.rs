@@ -15,6 +15,7 @@ use crate::{
     answer::hex,
     config::Config,
     export::{self, Case, FOLDER, Row, Split},
+    media::Media,
 };
 
 #[derive(Debug, Args)]
@@ -143,7 +144,7 @@ fn collect(
     let (mut rows, mut counts) = (Vec::new(), std::mem::take(left_out));
     let unreadable = export::read(from, split, |Case { mut row, input }| {
         if takes(&row, &mut counts) {
-            let end = if row.input.form == "raw" { "bin" } else { "oip" };
+            let end = ending(&row.input.form);
             let name = format!("{}.{end}", row.input.sha256);
             fs::create_dir_all(inputs)?;
             fs::write(inputs.join(&name), input)?;
@@ -158,6 +159,17 @@ fn collect(
 }
 
 /// Inputs whose rows were left out go.
+/// The extension of an input's file.
+fn ending(form: &str) -> &'static str {
+    match (form, Media::parse(form)) {
+        (_, Some(Media::Jpeg)) => "jpg",
+        (_, Some(Media::Png)) => "png",
+        (_, Some(Media::Bmp)) => "bmp",
+        ("raw", None) => "bin",
+        _ => "oip",
+    }
+}
+
 fn prune<'r>(inputs: &Path, rows: impl Iterator<Item = &'r Row>) -> std::io::Result<()> {
     let wanted: BTreeSet<String> =
         rows.filter_map(|row| row.input.file.as_deref()?.strip_prefix("inputs/").map(str::to_owned)).collect();

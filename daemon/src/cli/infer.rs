@@ -11,7 +11,10 @@ use picket_core::{
 };
 
 use crate::{
-    answer::{self, Facts},
+    answer::{
+        self, Facts,
+        boxes::{self, BoxDocument},
+    },
     bundle::Bundle,
     inference::{
         served::Served,
@@ -108,6 +111,9 @@ fn in_words(document: &[u8]) -> String {
     let certified = if value["certified"] == true { ", certified" } else { "" };
     if value["reason"] == "LOCAL_WINDOW_OPEN" {
         return format!("no window yet: {} samples, {} more needed", value["stream"]["have"], value["stream"]["need"]);
+    }
+    if let Ok(found) = serde_json::from_value::<Vec<BoxDocument>>(value["answer"]["boxes"].clone()) {
+        return format!("{}{certified}, {millis:.3} ms", boxes::in_words(&found));
     }
     if let Some(number) = value["answer"]["value"].as_f64() {
         let unit = value["answer"]["unit"].as_str().map_or_else(String::new, |unit| format!(" {unit}"));

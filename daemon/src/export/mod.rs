@@ -216,6 +216,7 @@ fn input_of(content: &Content) -> (Input, Vec<u8>) {
             input.form = "oip".to_owned();
             input.json_bytes = Some(json.len() as u64);
         }
+        Content::Image { media, .. } => media.name().clone_into(&mut input.form),
     }
     (input, bytes)
 }

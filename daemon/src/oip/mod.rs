@@ -11,7 +11,7 @@ mod request;
 mod response;
 mod tensors;
 
-pub use request::{Envelope, binary_request, decode_inputs, encode_request, envelope, json_request};
+pub use request::{Envelope, Inputs, binary_request, decode_inputs, encode_request, envelope, json_request};
 pub use response::{Response, decode_response, encode_outputs, error_document, infer_response};
 
 use picket_core::job::Failure;

@@ -118,16 +118,26 @@ struct InputsDoc<'a> {
     inputs: Vec<TensorDoc<'a>>,
 }
 
-/// The input tensors of a request, in the request's order, not yet compared with a model. `binary` holds the tensors of
+/// What a request brings, not yet compared with a model.
+#[derive(Debug)]
+pub struct Inputs {
+    /// In the request's order.
+    pub tensors: Vec<Tensor>,
+    /// BYTES inputs by name: files such as images.
+    pub files: Vec<(String, Bytes)>,
+}
+
+/// The inputs of a request. `binary` holds the tensors of
 /// the binary extension, back to back; they are not copied, and their floats are not looked at.
 ///
 /// # Errors
 /// `input/undecodable` (not the protocol), `input/dtype-mismatch` (a value is not of the tensor's type),
 /// `input/shape-mismatch` (not as many values as the shape says), `input/non-finite` (a number beyond the type's range),
 /// `input/too-large` (more elements or dimensions than a tensor may have).
-pub fn decode_inputs(json: &[u8], binary: &Bytes) -> Result<Vec<Tensor>, Failure> {
+pub fn decode_inputs(json: &[u8], binary: &Bytes) -> Result<Inputs, Failure> {
     let doc: InputsDoc<'_> = serde_json::from_slice(json).map_err(undecodable)?;
-    Ok(decode_tensors(&doc.inputs, binary, Nulls::Refused)?.tensors)
+    let decoded = decode_tensors(&doc.inputs, binary, Nulls::Refused)?;
+    Ok(Inputs { tensors: decoded.tensors, files: decoded.files })
 }
 
 /// A request for all outputs, as [`binary_request`] makes it.
@@ -194,7 +204,7 @@ mod tests {
     use crate::tensor::Dtype;
 
     fn decode(json: &str) -> Result<Vec<Tensor>, Failure> {
-        decode_inputs(json.as_bytes(), &Bytes::new())
+        decode_inputs(json.as_bytes(), &Bytes::new()).map(|inputs| inputs.tensors)
     }
 
     fn one(datatype: &str, shape: &str, data: &str) -> Result<Tensor, Failure> {
@@ -332,8 +342,28 @@ mod tests {
             assert_eq!(code(one(datatype, shape, data)), "input/undecodable", "{datatype} {shape} {data}");
         }
         assert_eq!(decode("{}").unwrap_err().code, "input/undecodable");
-        let bytes = one("BYTES", "[1]", "[\"aGFsbG8=\"]").unwrap_err();
-        assert_eq!((bytes.code, bytes.message.contains("BYTES is not supported yet")), ("input/dtype-mismatch", true));
+    }
+
+    #[test]
+    fn a_file_is_one_element_of_bytes_in_base64_or_behind_its_length() {
+        let file = |shape: &str, more: &str, binary: &'static [u8]| {
+            let json = format!(r#"{{"inputs":[{{"name":"photo","shape":{shape},"datatype":"BYTES",{more}}}]}}"#);
+            decode_inputs(json.as_bytes(), &Bytes::from_static(binary)).map(|mut inputs| inputs.files.remove(0))
+        };
+        let photo = ("photo".to_owned(), Bytes::from_static(b"hallo"));
+        for (shape, data) in [("[1]", r#"["aGFsbG8="]"#), ("[1,1]", r#"[["aGFsbG8="]]"#), ("[]", r#""aGFsbG8=""#)] {
+            assert_eq!(file(shape, &format!("\"data\":{data}"), b"").unwrap(), photo, "{data}");
+        }
+        let binary = r#""parameters":{"binary_data_size":9}"#;
+        assert_eq!(file("[1]", binary, b"\x05\0\0\0hallo").unwrap(), photo);
+        for (shape, more, bytes, code) in [
+            ("[1]", r#""data":["a b"]"#, &b""[..], "input/undecodable"),
+            ("[1]", r#""data":[7]"#, b"", "input/undecodable"),
+            ("[2]", r#""data":["aGFsbG8=","aGFsbG8="]"#, b"", "input/shape-mismatch"),
+            ("[1]", binary, b"\x06\0\0\0hallo", "input/undecodable"),
+        ] {
+            assert_eq!(file(shape, more, bytes).unwrap_err().code, code, "{more}");
+        }
     }
 
     #[test]
@@ -354,7 +384,7 @@ mod tests {
         let (payload, json_len) = encode_request("a", Map::new(), &inputs);
         let payload = Bytes::from(payload);
         let (json, binary) = (payload.slice(..json_len), payload.slice(json_len..));
-        assert_eq!(decode_inputs(&json, &binary).unwrap(), inputs);
+        assert_eq!(decode_inputs(&json, &binary).unwrap().tensors, inputs);
         let seen = envelope(&json).unwrap();
         assert_eq!((seen.id.as_deref(), seen.outputs.binary_by_default), (Some("a"), true));
 
@@ -373,7 +403,7 @@ mod tests {
             Tensor::new("null", Dtype::Int64, vec![1], i64::MAX.to_le_bytes().to_vec()).unwrap(),
         ];
         let json = json_request("a", Map::new(), &fine, Some("probs")).unwrap();
-        assert_eq!(decode_inputs(&json, &Bytes::new()).unwrap(), fine);
+        assert_eq!(decode_inputs(&json, &Bytes::new()).unwrap().tensors, fine);
         let seen = envelope(&json).unwrap();
         assert_eq!(seen.outputs, OutputForm { binary_by_default: false, requested: vec![("probs".to_owned(), None)] });
         let odd = [Tensor::from_f32("x", vec![1], &[f32::NAN]).unwrap()];

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use picket_core::{job::Failure, limits};
 use serde::{
@@ -45,12 +46,14 @@ pub(super) struct Decoded {
     pub tensors: Vec<Tensor>,
     /// Of each BYTES tensor that holds one text: its name, and the text.
     pub texts: Vec<(String, String)>,
+    /// Of each BYTES tensor of a request: its name, and its only element.
+    pub files: Vec<(String, Bytes)>,
 }
 
 /// All tensors of a document, without those of type BYTES where these are skipped. `binary` must be used up exactly.
 pub(super) fn decode_tensors(docs: &[TensorDoc<'_>], binary: &Bytes, nulls: Nulls) -> Result<Decoded, Failure> {
     let mut used = 0usize;
-    let mut decoded = Decoded { tensors: Vec::with_capacity(docs.len()), texts: Vec::new() };
+    let mut decoded = Decoded { tensors: Vec::with_capacity(docs.len()), texts: Vec::new(), files: Vec::new() };
     for doc in docs {
         let slice = match doc.binary_size() {
             Some(size) => {
@@ -64,6 +67,10 @@ pub(super) fn decode_tensors(docs: &[TensorDoc<'_>], binary: &Bytes, nulls: Null
         };
         if nulls == Nulls::AreNan && doc.datatype == "BYTES" {
             decoded.texts.extend(doc.text(slice).map(|text| (doc.name.to_string(), text)));
+            continue;
+        }
+        if doc.datatype == "BYTES" {
+            decoded.files.push((doc.name.to_string(), doc.file(slice)?));
             continue;
         }
         decoded.tensors.push(doc.decode(slice, nulls)?);
@@ -107,32 +114,56 @@ impl TensorDoc<'_> {
         })
     }
 
-    /// The only text of a BYTES tensor: a JSON string, or its length as four bytes, the lowest first, and then its bytes.
+    /// The only text of a BYTES tensor.
     fn text(&self, binary: Option<Bytes>) -> Option<String> {
         if elements(&self.shape.0) != Some(1) {
             return None;
         }
-        if let Some(bytes) = binary {
-            let (length, text) = bytes.split_first_chunk::<4>()?;
-            let fits = usize::try_from(u32::from_le_bytes(*length)) == Ok(text.len());
-            return fits.then(|| String::from_utf8(text.to_vec()).ok()).flatten();
+        match binary {
+            Some(binary) => String::from_utf8(only_element(&binary)?.to_vec()).ok(),
+            None => self.string(),
         }
+    }
+
+    /// The only element of a BYTES tensor: as it is in binary data, in base64 in JSON.
+    fn file(&self, binary: Option<Bytes>) -> Result<Bytes, Failure> {
+        let Self { name, .. } = self;
+        if elements(&self.shape.0) != Some(1) {
+            let message = format!("tensor `{name}`: BYTES of more than one element; a job has one file");
+            return Err(Failure::new("input/shape-mismatch", message).expected("1", shape_text(&self.shape.0)));
+        }
+        let Some(binary) = binary else {
+            let text = self.string().ok_or_else(|| undecodable(format!("tensor `{name}`: BYTES without a text")))?;
+            let bytes = BASE64_STANDARD.decode(&text);
+            return bytes.map(Bytes::from).map_err(|why| undecodable(format!("tensor `{name}` is no base64: {why}")));
+        };
+        let message = format!("tensor `{name}`: its length, four bytes, does not say how many follow");
+        only_element(&binary).ok_or_else(|| undecodable(message))
+    }
+
+    /// The JSON string that is all the data.
+    fn string(&self) -> Option<String> {
         let mut value: Value = serde_json::from_str(self.data?.get()).ok()?;
         // Nested as the shape is, or flat.
         while let Value::Array(mut items) = value {
             value = items.pop().filter(|_| items.is_empty())?;
         }
-        value.as_str().map(str::to_owned)
+        match value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
     }
 
     fn dtype(&self) -> Result<Dtype, Failure> {
-        if self.datatype == "BYTES" {
-            let message = format!("tensor `{}`: BYTES is not supported yet", self.name);
-            return Err(Failure::new("input/dtype-mismatch", message).expected("a number type", "BYTES"));
-        }
         Dtype::parse(&self.datatype)
             .ok_or_else(|| undecodable(format!("tensor `{}`: no data type is called `{}`", self.name, self.datatype)))
     }
+}
+
+/// What is behind its length: four bytes, the lowest first.
+fn only_element(binary: &Bytes) -> Option<Bytes> {
+    let (length, rest) = binary.split_first_chunk::<4>()?;
+    (usize::try_from(u32::from_le_bytes(*length)) == Ok(rest.len())).then(|| binary.slice(4..))
 }
 
 /// Dimensions, of which a hostile document could list millions.

@@ -2,6 +2,7 @@
 
 use picket_core::job::Failure;
 
+use super::image;
 use crate::{
     oip,
     ports::{Content, TensorSpec},
@@ -11,18 +12,59 @@ use crate::{
 /// Decodes a job and checks it against `wanted`; the tensors come in that order.
 ///
 /// # Errors
-/// `input/undecodable`, `input/shape-mismatch`, `input/dtype-mismatch` or `input/non-finite`, with what was wanted and
-/// what came.
+/// `input/undecodable`, `input/shape-mismatch`, `input/dtype-mismatch`, `input/too-large` or `input/non-finite`, with what was
+/// wanted and what came.
 pub fn decode(content: &Content, wanted: &[TensorSpec]) -> Result<Vec<Tensor>, Failure> {
     let tensors = match content {
         Content::Raw { bytes, dtype, shape } => vec![raw(bytes, *dtype, shape.as_deref(), wanted)?],
-        Content::Oip { json, binary } => oip::decode_inputs(json, binary)?,
+        Content::Oip { json, binary } => request(oip::decode_inputs(json, binary)?, wanted)?,
+        Content::Image { bytes, .. } => {
+            let [spec] = wanted else {
+                let message =
+                    format!("this model has {} inputs; an image is only one, send a JSON request", wanted.len());
+                return Err(Failure::new("input/undecodable", message));
+            };
+            vec![picture(bytes, spec)?]
+        }
     };
     let tensors = in_order(tensors, wanted)?;
     for (tensor, spec) in tensors.iter().zip(wanted) {
         check(tensor, spec)?;
     }
     Ok(tensors)
+}
+
+/// The tensors of a request; its files are images.
+fn request(inputs: oip::Inputs, wanted: &[TensorSpec]) -> Result<Vec<Tensor>, Failure> {
+    let oip::Inputs { mut tensors, files } = inputs;
+    for (name, file) in files {
+        let spec = match wanted {
+            [only] => only,
+            several => several.iter().find(|spec| spec.name == name).ok_or_else(|| {
+                let known: Vec<&str> = several.iter().map(|spec| spec.name.as_str()).collect();
+                let message = format!("there is no input {name:?}");
+                Failure::new("input/undecodable", message).expected(known.join(", "), name)
+            })?,
+        };
+        tensors.push(picture(&file, spec)?);
+    }
+    Ok(tensors)
+}
+
+/// Rows of pixels of three bytes, however many: that is how a bundle says that an input takes images.
+fn takes_images(spec: &TensorSpec) -> bool {
+    spec.dtype == Dtype::Uint8 && matches!(spec.shape[..], [_, _, Some(3)])
+}
+
+/// An image file as height × width × 3.
+fn picture(file: &[u8], spec: &TensorSpec) -> Result<Tensor, Failure> {
+    if !takes_images(spec) {
+        let message = format!("input {:?} is {}, which no image is", spec.name, spec.kind());
+        return Err(Failure::new("input/dtype-mismatch", message).expected(spec.kind(), "an image"));
+    }
+    let image::Pixels { width, height, rgb } = image::decode(file)?;
+    Tensor::new(spec.name.as_str(), Dtype::Uint8, vec![height, width, 3], rgb)
+        .map_err(|error| Failure::new("input/too-large", error.to_string()))
 }
 
 fn raw(
@@ -110,5 +152,55 @@ fn check(tensor: &Tensor, spec: &TensorSpec) -> Result<(), Failure> {
             Err(Failure::new("input/non-finite", format!("input {:?} is not finite at element {at}", spec.name)))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::media::Media;
+
+    fn spec(name: &str, dtype: Dtype, shape: &[Option<usize>]) -> TensorSpec {
+        TensorSpec { name: name.into(), dtype, shape: shape.to_vec() }
+    }
+
+    /// One red pixel.
+    fn png() -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, 1, 1);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header().unwrap().write_image_data(&[255, 0, 0]).unwrap();
+        file
+    }
+
+    fn image() -> Content {
+        Content::Image { bytes: png().into(), media: Media::Jpeg }
+    }
+
+    #[test]
+    fn an_image_is_bytes_by_height_width_and_colour() {
+        let wanted = [spec("photo", Dtype::Uint8, &[None, None, Some(3)])];
+        let pixels = decode(&image(), &wanted).unwrap();
+        assert_eq!((pixels[0].kind().as_str(), &pixels[0].data()[..]), ("1x1x3 UINT8", &[255, 0, 0][..]));
+        assert_eq!(pixels[0].name, "photo");
+        let json =
+            br#"{"inputs":[{"name":"x","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":SIZE}}]}"#;
+        let file = png();
+        let json = String::from_utf8_lossy(json).replace("SIZE", &(file.len() + 4).to_string());
+        let length = u32::try_from(file.len()).unwrap().to_le_bytes();
+        let binary = Bytes::from([&length[..], &file].concat());
+        assert_eq!(decode(&Content::Oip { json: json.into(), binary }, &wanted).unwrap(), pixels);
+    }
+
+    #[test]
+    fn a_model_that_takes_no_image_says_what_it_takes() {
+        let floats = decode(&image(), &[spec("x", Dtype::Fp32, &[Some(1), Some(64)])]).unwrap_err();
+        assert_eq!((floats.code, floats.want.as_deref()), ("input/dtype-mismatch", Some("1x64 FP32")));
+        let small = decode(&image(), &[spec("x", Dtype::Uint8, &[Some(8), Some(8), Some(3)])]).unwrap_err();
+        assert_eq!((small.code, small.got.as_deref()), ("input/shape-mismatch", Some("1x1x3 UINT8")));
+        let two = [spec("a", Dtype::Uint8, &[None, None, Some(3)]), spec("b", Dtype::Fp32, &[Some(1)])];
+        assert_eq!(decode(&image(), &two).unwrap_err().code, "input/undecodable");
     }
 }

@@ -31,7 +31,7 @@ impl Draft {
             Dtype::Int8 => Values::Signed(tensor.data().iter().map(|byte| byte.cast_signed()).collect()),
             _ => Values::Floats(tensor.to_f32()),
         };
-        Self { name: tensor.name, shape, values, view: View::WHOLE }
+        Self { view: View::of(&tensor), name: tensor.name, shape, values }
     }
 
     /// Reckons with the elements as f32; from now on that is what they are.

@@ -3,6 +3,7 @@
 pub mod conclude;
 mod decode;
 mod draft;
+mod image;
 pub mod keys;
 pub mod prepare;
 mod redact;
@@ -10,4 +11,5 @@ mod view;
 pub mod window;
 
 pub use decode::decode;
+pub use image::{Pixels, decode as decode_image};
 pub use redact::Redaction;

@@ -1,5 +1,7 @@
 //! Where a model's pixels lie in the job's image.
 
+use crate::tensor::{Dtype, Tensor};
+
 /// `x' = left + x · across` and `y' = top + y · down`: from the coordinates that a model sees to the job's own pixels.
 /// Pixel edges count, not centres: an image of width w reaches from 0 to w.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,6 +17,15 @@ pub struct View {
 impl View {
     /// What the model sees is what the job brought.
     pub const WHOLE: Self = Self { left: 0.0, top: 0.0, across: 1.0, down: 1.0, size: None };
+
+    /// All of a tensor that a job brought.
+    pub fn of(tensor: &Tensor) -> Self {
+        let size = match (tensor.dtype(), tensor.shape()) {
+            (Dtype::Uint8, [height, width, 3]) => Some((*width, *height)),
+            _ => None,
+        };
+        Self { size, ..Self::WHOLE }
+    }
 
     /// A step has cut off `left` and `top` pixels (negative: it has added some) …
     #[must_use]

@@ -1,6 +1,28 @@
-//! What an answer says of the stream that its job belongs to.
+//! The stream that a job belongs to, and what comes of the job there.
 
 use std::sync::Arc;
+
+use picket_core::escalation::decide::Observation;
+
+use crate::tensor::Tensor;
+
+/// Where a job belongs, for models that keep windows or states between jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InStream {
+    pub key: Option<Arc<str>>,
+    /// One more than the last job's, or the stream begins anew.
+    pub seq: Option<u64>,
+}
+
+/// What an inference thread made of a job.
+#[derive(Clone, Debug)]
+pub struct Inferred {
+    pub observation: Observation,
+    /// Of a model with a window: of all windows, one after the other along a new first axis.
+    pub outputs: Vec<Tensor>,
+    /// Of models with windows or states.
+    pub stream: Option<StreamNote>,
+}
 
 /// How a job found its stream and left it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -66,7 +66,7 @@ async fn tensors_go_and_come_binary() {
     assert!(head.contains("authorization: bearer s3cret\r\n"), "{head}");
     let json_len = head.lines().find_map(|line| line.strip_prefix("inference-header-content-length: ")?.parse().ok());
     let json_len: usize = json_len.unwrap();
-    let inputs = oip::decode_inputs(&body[..json_len], &body.slice(json_len..)).unwrap();
+    let inputs = oip::decode_inputs(&body[..json_len], &body.slice(json_len..)).unwrap().tensors;
     assert_eq!(inputs, question(1).inputs);
     let options = oip::envelope(&body[..json_len]).unwrap().options().unwrap();
     assert_eq!((options.id.unwrap().as_str(), options.deadline), ("a/1", Some(Span::from_millis(2_000))));
@@ -95,7 +95,7 @@ async fn tensors_go_as_json_to_a_server_that_knows_nothing_else() {
     assert_eq!((upstream.said.class(), upstream.confidence, upstream.outputs.len()), (1, Some(0.5), 1));
     assert!(head.starts_with("post /v2/models/digits%20large/versions/v%202/infer "), "{head}");
     assert!(head.contains("content-type: application/json\r\n") && !head.contains("inference-header"), "{head}");
-    assert_eq!(oip::decode_inputs(&body, &Bytes::new()).unwrap(), question(1).inputs);
+    assert_eq!(oip::decode_inputs(&body, &Bytes::new()).unwrap().tensors, question(1).inputs);
     let envelope = oip::envelope(&body).unwrap();
     assert_eq!(envelope.outputs.requested, [("predict_proba".to_owned(), None)]);
     assert_eq!(envelope.options().unwrap().deadline, Some(Span::from_millis(2_000)));

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub(super) use self::inquiry::InquiryRecord;
 use super::{Names, blobs::BlobId};
 use crate::{
+    media::Media,
     ports::{Address, Content, DeadLetter, Face, InStream, Message, OutputForm, Reply, Request},
     tensor::Dtype,
 };
@@ -113,8 +114,12 @@ pub(super) enum ContentRecord {
         json: Payload,
         binary: Payload,
     },
-    /// Came after the others, and only for jobs that name their stream or their number: the bytes of all other jobs are
-    /// those of versions that knew of no streams.
+    /// Since schema 2.
+    Image {
+        bytes: Payload,
+        media: String,
+    },
+    /// Since schema 2, and only for jobs that name their stream or their number: the bytes of all others are as before.
     InStream {
         key: Option<String>,
         seq: Option<u64>,
@@ -148,7 +153,7 @@ impl ContentRecord {
 
     fn parts(&self) -> (&Payload, Option<&Payload>) {
         match self {
-            Self::Raw { bytes, .. } => (bytes, None),
+            Self::Raw { bytes, .. } | Self::Image { bytes, .. } => (bytes, None),
             Self::Oip { json, binary } => (json, Some(binary)),
             Self::InStream { content, .. } => content.parts(),
         }
@@ -182,6 +187,7 @@ impl ContentRecord {
                 shape: shape.as_ref().map(|shape| shape.iter().map(|n| *n as usize).collect()),
             },
             Self::Oip { json, binary } => Content::Oip { json: payload(json)?, binary: payload(binary)? },
+            Self::Image { bytes, media } => Content::Image { bytes: payload(bytes)?, media: Media::parse(media)? },
             Self::InStream { content, .. } => content.content(payload)?,
         })
     }
@@ -207,6 +213,9 @@ impl JobRecord {
                 shape: shape.as_ref().map(|shape| shape.iter().map(|n| *n as u64).collect()),
             },
             Content::Oip { json, binary } => ContentRecord::Oip { json: payload(json)?, binary: payload(binary)? },
+            Content::Image { bytes, media } => {
+                ContentRecord::Image { bytes: payload(bytes)?, media: media.name().to_owned() }
+            }
         };
         let face = match &request.reply.face {
             Face::Message { outputs } => FaceRecord::Message { outputs: *outputs },
@@ -402,6 +411,17 @@ mod tests {
             Payload::Blob(_) => None,
         };
         assert!(matches!(back.content(&inline), Some(Content::Raw { bytes, .. }) if bytes == "x"));
+    }
+
+    #[test]
+    fn an_image_comes_after_what_older_versions_wrote() {
+        let payload = || Payload::Inline(Bytes::from_static(b"x"));
+        let raw = ContentRecord::Raw { bytes: payload(), dtype: None, shape: None };
+        let oip = ContentRecord::Oip { json: payload(), binary: payload() };
+        let image = ContentRecord::Image { bytes: payload(), media: "image/png".into() };
+        let first = |record: &ContentRecord| postcard::to_stdvec(record).unwrap()[0];
+        assert_eq!((first(&raw), first(&oip), first(&image)), (0, 1, 2));
+        assert_eq!(image.payloads().count(), 1);
     }
 
     #[test]

@@ -43,7 +43,7 @@ use self::{
     room::Compacted,
 };
 pub use self::{
-    open::{Migration, Opener, initialise},
+    open::{MIGRATIONS, Migration, Opener, initialise},
     trouble::{OpenError, Refusal, Trouble},
 };
 use super::{
@@ -72,7 +72,7 @@ const LEARNED: TableDefinition<'static, &'static str, &'static [u8]> = TableDefi
 const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("meta");
 
 /// Version of what the tables hold.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 const FILE: &str = "picket.redb";
 const LOSSES: &str = "losses";
 const SALT: &str = "salt";

@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn boxes_are_told_with_label_score_and_place() {
-        let a_box = json!({ "label": "scratch", "index": 0, "score": 0.75, "box": [1.0, 2.5, 3.0, 4.0] });
+        let a_box =
+            json!({ "label": "scratch", "index": 0, "confidence": 0.75, "x": 1.0, "y": 2.5, "w": 3.0, "h": 4.0 });
         let result = json!({
             "id": "press-4/1", "answer": { "boxes": [a_box], "model": "parts-large 1" }, "source": "hq",
             "reason": "ESC_EMPTY_OUTPUT", "final": true,

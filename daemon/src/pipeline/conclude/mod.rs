@@ -1,13 +1,23 @@
 //! The bundle's `[[conclude]]` steps: what the outputs say, as far as the decision needs it.
 
 mod argmax;
+mod dequantize;
+mod detect;
+mod fastestdet;
+mod nms;
 mod reconstruction_error;
+mod sigmoid;
 mod softmax;
+mod ssd;
+#[cfg(test)]
+mod tests_support;
+mod threshold;
 mod windows;
+mod yunet;
 
 use std::{fmt, sync::Arc};
 
-use picket_core::{boxes::Found, escalation::decide::Observation};
+use picket_core::{boxes::Found, escalation::decide::Observation, said::Measure};
 
 use super::keys::StepFault;
 pub use super::view::View;
@@ -19,7 +29,19 @@ use crate::{
 pub use windows::{Gathering, Take};
 
 /// The registration table: to add a step, add its file, its `mod` line and its line here.
-pub static CONCLUDE: &[ConcludeKind] = &[softmax::KIND, argmax::KIND, windows::KIND, reconstruction_error::KIND];
+pub static CONCLUDE: &[ConcludeKind] = &[
+    dequantize::KIND,
+    softmax::KIND,
+    sigmoid::KIND,
+    argmax::KIND,
+    ssd::KIND,
+    yunet::KIND,
+    fastestdet::KIND,
+    nms::KIND,
+    threshold::KIND,
+    reconstruction_error::KIND,
+    windows::KIND,
+];
 
 /// One kind of step.
 pub struct ConcludeKind {
@@ -51,6 +73,19 @@ pub trait Conclude: fmt::Debug + Send + Sync {
     fn take(&self) -> Option<Take> {
         None
     }
+
+    /// What it does for a detector.
+    fn role(&self) -> Role {
+        Role::Other
+    }
+}
+
+/// A detector needs one step that makes boxes, and one that says which are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    MakesBoxes,
+    Shows,
+    Other,
 }
 
 /// What has been read of the outputs so far.
@@ -67,8 +102,48 @@ pub struct Reading<'a> {
     pub scores: Vec<f64>,
     /// They are logits, not probabilities.
     pub logits: bool,
-    /// In the coordinates that the model sees.
+    /// In the pixels of the model's image.
     pub boxes: Vec<Found>,
+    /// Boxes from this score on are the answer …
+    pub shown: f32,
+    /// … and those so near it are doubtful.
+    pub grey: f32,
+}
+
+impl<'a> Reading<'a> {
+    fn new(inputs: &'a [Tensor], outputs: &'a [Tensor], labels: &'a [String], view: View) -> Self {
+        let scores = outputs.first().map(Tensor::to_f64).unwrap_or_default();
+        Self { inputs, outputs, labels, view, scores, logits: false, boxes: Vec::new(), shown: 0.0, grey: 0.0 }
+    }
+
+    /// Width and height of the model's image: its first input, channels first or last.
+    fn frame(&self) -> Result<(f32, f32), String> {
+        let shape = self.inputs.first().map(Tensor::shape).unwrap_or_default();
+        let (width, height) = match *shape {
+            [1, 1 | 3, height, width] | [1, height, width, 1 | 3] | [height, width, 1 | 3] => (width, height),
+            _ => return Err(format!("the model's input is no image: {shape:?}")),
+        };
+        Ok((width as f32, height as f32))
+    }
+}
+
+/// The declared output of this name.
+fn spec_of<'s>(outputs: &'s [TensorSpec], name: &str) -> Result<&'s TensorSpec, String> {
+    let known = || outputs.iter().map(|spec| spec.name.as_str()).collect::<Vec<_>>().join(", ");
+    outputs
+        .iter()
+        .find(|spec| spec.name == name)
+        .ok_or_else(|| format!("there is no output `{name}`; there is: {}", known()))
+}
+
+/// The elements of the output of this name.
+fn output(reading: &Reading<'_>, name: &str) -> Result<Vec<f32>, String> {
+    let found = reading.outputs.iter().find(|tensor| tensor.name == name);
+    found.map(Tensor::to_f32).ok_or_else(|| format!("the model gave no output {name:?}"))
+}
+
+fn for_detect(step: &str, task: Task) -> Result<(), String> {
+    if task == Task::Detect { Ok(()) } else { Err(format!("`{step}` is for task `detect`")) }
 }
 
 /// What a model got and gave.
@@ -96,12 +171,10 @@ fn reading<'a>(ran: Ran<'a>, bundle: &'a Bundle) -> Result<Reading<'a>, Observat
     if bundle.task == Task::Tensor {
         return Err(Observation::Opaque);
     }
-    let Some(first) = outputs.first() else {
+    if outputs.is_empty() {
         return Err(Observation::Malformed("the model gave no output".to_owned()));
-    };
-    let labels = &bundle.labels;
-    let mut reading =
-        Reading { inputs, outputs, labels, view, scores: first.to_f64(), logits: false, boxes: Vec::new() };
+    }
+    let mut reading = Reading::new(inputs, outputs, &bundle.labels, view);
     for step in &bundle.conclude {
         if let Err(why) = step.apply(&mut reading) {
             return Err(Observation::Malformed(why));
@@ -116,6 +189,10 @@ fn observe(reading: &Reading<'_>, bundle: &Bundle) -> Observation {
         Task::Classify => classify(reading),
         Task::Anomaly => anomaly(reading),
         Task::Regress => regress(reading, bundle),
+        Task::Detect => match bundle.measure {
+            Measure::Boxes { listed, .. } => Observation::Boxes(detect::detect(reading, &listed)),
+            _ => Observation::Malformed("nothing says what makes boxes right".to_owned()),
+        },
     }
 }
 

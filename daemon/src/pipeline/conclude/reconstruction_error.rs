@@ -99,15 +99,8 @@ mod tests {
 
     fn score(keys: &str, input: Tensor, output: Tensor) -> Result<Vec<f64>, String> {
         let step = new(toml::from_str(keys).unwrap()).unwrap();
-        let mut reading = Reading {
-            inputs: &[input],
-            outputs: &[output],
-            labels: &[],
-            view: View::WHOLE,
-            scores: Vec::new(),
-            logits: false,
-            boxes: Vec::new(),
-        };
+        let (inputs, outputs) = ([input], [output]);
+        let mut reading = Reading::new(&inputs, &outputs, &[], View::WHOLE);
         step.apply(&mut reading).map(|()| reading.scores)
     }
 

@@ -1,7 +1,12 @@
 //! The bundle's `[[prepare]]` steps: from what a job brings to what the model takes.
 
+mod colour;
+mod crop;
+mod layout;
 mod normalize;
+mod quantize;
 mod reshape;
+mod resize;
 mod scale;
 mod spectrum;
 #[cfg(test)]
@@ -17,8 +22,20 @@ use super::{draft::Draft, keys::StepFault, view::View, window::Window};
 use crate::{ports::TensorSpec, tensor::Tensor};
 
 /// The registration table: to add a step, add its file, its `mod` line and its line here.
-pub static PREPARE: &[PrepareKind] =
-    &[scale::KIND, normalize::KIND, reshape::KIND, transpose::KIND, window::KIND, spectrum::KIND];
+pub static PREPARE: &[PrepareKind] = &[
+    resize::KIND,
+    crop::KIND,
+    colour::TO_BGR,
+    colour::TO_GRAY,
+    scale::KIND,
+    normalize::KIND,
+    layout::KIND,
+    quantize::KIND,
+    reshape::KIND,
+    transpose::KIND,
+    window::KIND,
+    spectrum::KIND,
+];
 
 /// One kind of step.
 pub struct PrepareKind {
@@ -85,6 +102,9 @@ pub fn prepare(tensors: Vec<Tensor>, steps: &[Step]) -> Result<Prepared, Failure
     let mut view = View::WHOLE;
     let mut inputs = Vec::with_capacity(tensors.len());
     for (index, tensor) in tensors.into_iter().enumerate() {
+        if index == 0 {
+            view = View::of(&tensor);
+        }
         if !steps.iter().any(|step| step.is_for(&tensor.name)) {
             inputs.push(tensor);
             continue;

@@ -55,7 +55,7 @@ async fn tensors_travel_behind_the_json_both_ways() {
     client.send("POST /v2/models/digits/versions/3/infer", &headers, &payload).await;
     let request = house.job().await;
     let Content::Oip { json, binary } = &request.content else { panic!("an OIP request") };
-    assert_eq!(oip::decode_inputs(json, binary).unwrap(), inputs);
+    assert_eq!(oip::decode_inputs(json, binary).unwrap().tensors, inputs);
     assert!(matches!(&request.reply.face, Face::Oip { outputs } if outputs.binary_by_default));
 
     let (payload, json_len) = result();

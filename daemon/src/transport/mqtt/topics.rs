@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     answer::hex,
+    media::Media,
     oip,
     options::{self, JobOptions},
     ports::{Address, Content, Face, InStream, Reply, Request},
@@ -188,12 +189,15 @@ impl Reading {
                 Content::Oip { json: payload, binary: Bytes::new() }
             }
             "application/octet-stream" => Content::Raw { bytes: payload, dtype: None, shape: None },
-            other => {
-                let message = format!("content type {other:?} is not understood yet");
-                let known = "application/json or application/octet-stream";
-                self.blame(Failure::new("input/undecodable", message).expected(known, other));
-                Content::Raw { bytes: payload, dtype: None, shape: None }
-            }
+            other => match Media::parse(other) {
+                Some(media) => Content::Image { bytes: payload, media },
+                None => {
+                    let message = format!("content type {other:?} is not understood");
+                    let known = "application/json, application/octet-stream, image/jpeg, image/png or image/bmp";
+                    self.blame(Failure::new("input/undecodable", message).expected(known, other));
+                    Content::Raw { bytes: payload, dtype: None, shape: None }
+                }
+            },
         };
         // User properties come last, so that they win over the same keys in JSON.
         for (key, value) in &properties.user_properties {
@@ -201,7 +205,7 @@ impl Reading {
         }
         match content {
             Content::Raw { bytes, .. } => Content::Raw { bytes, dtype: self.dtype, shape: self.shape.take() },
-            oip @ Content::Oip { .. } => oip,
+            whole @ (Content::Oip { .. } | Content::Image { .. }) => whole,
         }
     }
 
@@ -336,6 +340,15 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_what_its_content_type_says() {
+        let properties =
+            PublishProperties { content_type: Some("image/png; x=y".into()), ..PublishProperties::default() };
+        let request = topics().request(&publish("picket/v1/press-4/job/digits", "x", properties), None).unwrap();
+        assert_eq!(request.fault, None);
+        assert!(matches!(request.content, Content::Image { media: Media::Png, .. }), "{:?}", request.content);
+    }
+
+    #[test]
     fn an_answer_never_goes_where_no_broker_takes_it() {
         for wrong in ["me/#", "+/answers", "", "a\0b"] {
             let properties = PublishProperties { response_topic: Some(wrong.into()), ..PublishProperties::default() };
@@ -373,7 +386,7 @@ mod tests {
         };
         assert_eq!(with("priority", "10", "application/json"), "job/invalid-option");
         assert_eq!(with("shape", "1x-2", "application/octet-stream"), "job/invalid-option");
-        assert_eq!(with("x", "y", "image/jpeg"), "input/undecodable");
+        assert_eq!(with("x", "y", "image/webp"), "input/undecodable");
         let broken =
             topics().request(&publish("picket/v1/press-4/job/digits", "{", PublishProperties::default()), None);
         assert_eq!(broken.unwrap().fault.unwrap().code, "input/undecodable");

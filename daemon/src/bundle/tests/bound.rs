@@ -1,0 +1,60 @@
+//! `[[state]]`, `[[constant]]`, `[stream]` and windows in a manifest.
+
+use super::*;
+use crate::bundle::bound::{Bound, Constant, State};
+
+/// The good bundle's manifest with this before its prepare steps.
+fn with(more: &str) -> String {
+    GOOD.replacen("[[prepare]]", &format!("{more}\n[[prepare]]"), 1)
+}
+
+const STATE: &str = "[[state]]\ninput = \"h\"\noutput = \"hn\"\nshape = [1, 4]\ninit = 0.5\n";
+const CONSTANT: &str = "[[constant]]\ninput = \"sr\"\nvalue = [16000, 1.5]\n";
+
+#[test]
+fn states_and_constants_are_read_and_belong_to_what_is_certified() {
+    let plain = Bundle::read(Site::new(GOOD).folder.path()).unwrap();
+    let bundle = Bundle::read(Site::new(&with(&format!("{STATE}{CONSTANT}"))).folder.path()).unwrap();
+    let state = State { input: "h".into(), output: "hn".into(), shape: Some(vec![1, 4]), init: 0.5 };
+    let constant = Constant { input: "sr".into(), values: vec![16_000.0, 1.5], shape: None };
+    assert_eq!(bundle.bound, Bound { states: vec![state], constants: vec![constant] });
+    assert!(bundle.remembers() && !plain.remembers());
+    let digest = |bundle: &Bundle| calibration::preprocess_sha256(bundle);
+    assert_ne!(digest(&bundle), digest(&plain));
+    let other =
+        Bundle::read(Site::new(&with(&format!("{STATE}{CONSTANT}").replace("1.5", "2.5"))).folder.path()).unwrap();
+    assert_ne!(digest(&bundle), digest(&other), "another constant is another model");
+}
+
+#[test]
+fn what_cannot_be_bound_is_named_with_its_place() {
+    for (more, says) in [
+        (STATE.replace("\"h\"", "\"pixels\""), "input `pixels` is there already"),
+        (STATE.replace("\"hn\"", "\"logits\""), "output `logits` is there already"),
+        (STATE.repeat(2), "input `h` is there already"),
+        (STATE.replace("0.5", "inf"), "`init` must be finite"),
+        (STATE.replace("[1, 4]", "[0]"), "dimensions of at least 1"),
+        (CONSTANT.replace("[16000, 1.5]", "\"fast\""), "a number, or a list of them"),
+        (CONSTANT.replace("[16000, 1.5]", "[]"), "a number, or a list of them"),
+        (format!("{CONSTANT}shape = [3]\n"), "`value` has 2 numbers"),
+        ("[stream]\nage_ms = 5\n".to_owned(), "nothing is kept between jobs"),
+        (format!("{STATE}[stream]\nage_ms = 0\n"), "`age_ms` is a number from 1 to 86400000"),
+    ] {
+        let line = Site::new(&with(&more)).mistake();
+        assert!(line.starts_with("error[bundle/invalid]: SITE/bundle.toml:") && line.contains(says), "{line}");
+    }
+}
+
+#[test]
+fn a_bundle_has_one_window_and_it_has_a_length() {
+    let window = "[[prepare]]\nstep = \"window\"\n";
+    for (more, says) in [
+        (format!("{window}length = 1\n{window}length = 1"), "there is a window already"),
+        (format!("{window}length = 0"), "at least 1"),
+        (format!("{window}length = 4\npad = 4"), "`pad` is less than `length`"),
+        (format!("{window}length = 4\nper = \"day\""), "\"stream\" or \"job\""),
+    ] {
+        let line = Site::new(&with(&more)).mistake();
+        assert!(line.contains(says), "{line}");
+    }
+}
