@@ -1,6 +1,6 @@
 //! From a checked configuration to the parts of the loop; the one place that looks into all registries.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use picket_core::{
@@ -64,10 +64,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     for (index, model) in config.models.iter().enumerate() {
         let loaded = load(model);
         let redaction = match &loaded {
-            Ok(served) => {
-                one_worker(model, served)?;
-                redaction(model, escalation.as_ref(), served)?.map(Arc::new)
-            }
+            Ok(served) => fitted(model, escalation.as_ref(), served)?.map(Arc::new),
             Err(_) => None,
         };
         models.push(ModelSlot { redaction, ..slot(ModelId(index), model, loaded, &inbox, &attempts)? });
@@ -95,10 +92,10 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let transports = start_transports(config.transports, &context)?;
     let demand = escalation.as_ref().map(|escalation| escalation.promise).unwrap_or_default();
     let mode = escalation.as_ref().map(|escalation| escalation.mode).unwrap_or_default();
+    let heard = |name: &str| transports.iter().any(|slot| slot.transport.amendments(name).is_some());
     let rules = config.models.iter().zip(&models).map(|(model, slot)| {
-        let heard = |slot: &TransportSlot, name: &str| slot.transport.amendments(name).is_some();
         // Nobody can be asked afterwards about a job that is not kept.
-        let amends = model.durable && transports.iter().any(|transport| heard(transport, &slot.name));
+        let amends = model.durable && heard(&slot.name);
         with_accuracies(rules_of(model, slot, amends, &asked, (demand, mode)), slot, &config.providers)
     });
     let rules = rules.collect();
@@ -108,7 +105,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         device,
         engine,
         store,
-        volatile: config.models.iter().filter(|model| !model.durable).map(|model| model.name.clone()).collect(),
+        volatile: volatile(&config.models),
         models,
         transports,
         providers: config.providers.into_iter().map(provider_slot).collect(),
@@ -122,6 +119,11 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         inbox,
         events,
     })
+}
+
+/// Models whose jobs no disk is to see.
+fn volatile(models: &[ModelConfig]) -> HashSet<Arc<str>> {
+    models.iter().filter(|model| !model.durable).map(|model| model.name.clone()).collect()
 }
 
 /// `logs`: its decisions are written down.
@@ -305,7 +307,7 @@ fn open_keeper(config: &Config) -> anyhow::Result<Option<Keeper>> {
 ///
 /// # Errors
 /// `config/redaction`: a step cannot fit the model.
-pub fn redaction(
+fn redaction(
     model: &ModelConfig,
     escalation: Option<&Escalation>,
     served: &Served,
@@ -314,11 +316,24 @@ pub fn redaction(
     Redaction::plan(model.redact.as_deref().unwrap_or(general), &served.signature)
 }
 
+/// Whether the configuration fits the model; how its inputs are redacted before they leave.
+///
+/// # Errors
+/// `config/workers` or `config/redaction`: it does not.
+pub fn fitted(
+    model: &ModelConfig,
+    escalation: Option<&Escalation>,
+    served: &Served,
+) -> Result<Option<Redaction>, ConfigError> {
+    one_worker(model, served)?;
+    redaction(model, escalation, served)
+}
+
 /// What a model keeps between the jobs of a stream belongs to one thread.
 ///
 /// # Errors
 /// `config/workers`: there are to be several.
-pub fn one_worker(model: &ModelConfig, served: &Served) -> Result<(), ConfigError> {
+fn one_worker(model: &ModelConfig, served: &Served) -> Result<(), ConfigError> {
     if model.workers == 1 || !served.bundle.remembers() {
         return Ok(());
     }

@@ -2,6 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is broken")]
 
-mod float_models;
+mod models;
 mod proof;
 mod run_loop;

@@ -68,6 +68,7 @@ fuzz_target!(|data: &[u8]| {
         vec![spec("image", Dtype::Uint8, &[None, Some(3), Some(8)]), spec("mask", Dtype::Bool, &[Some(4)])],
         vec![spec("scalar", Dtype::Fp16, &[])],
         vec![spec("free", Dtype::Int64, &[None, None])],
+        vec![spec("photo", Dtype::Uint8, &[None, None, Some(3)])],
     ];
     for wanted in models {
         match pipeline::decode(&request.content, &wanted) {

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use picket::{bundle::npz, tensor::Tensor};
+use picket::{
+    bundle::npz,
+    tensor::{Dtype, Tensor},
+};
 use sha2::{Digest, Sha256};
 
 /// Writes a bundle of task `tensor` around a model, with one golden vector, into `folder`. Returns its path.
@@ -62,4 +65,50 @@ fn write_golden(bundle: &Path, inputs: &[Tensor], outputs: &[Tensor]) {
         .flat_map(|(kind, tensors)| tensors.iter().enumerate().map(move |(i, tensor)| (format!("{kind}{i}"), tensor)))
         .collect();
     std::fs::write(bundle.join("golden/0.npz"), npz::write(&names).unwrap()).unwrap();
+}
+
+/// A bundle of task `tensor` whose model gives back the image that it gets, `[height, width]` behind a `resize` of these keys.
+pub fn of_pixels(folder: &Path, name: &str, resize: &str, [height, width]: [usize; 2]) -> PathBuf {
+    const UINT8: u64 = 2;
+    let zeros = Tensor::new("x", Dtype::Uint8, vec![1, height, width, 3], vec![0; height * width * 3]).unwrap();
+    let output = Tensor::new("y", Dtype::Uint8, zeros.shape().to_vec(), zeros.data().clone()).unwrap();
+    let model = identity(UINT8, &[1, height as u64, width as u64, 3]);
+    let path = write(folder, name, &model, &[zeros], &[output], 0.0);
+    let manifest = std::fs::read_to_string(path.join("bundle.toml")).unwrap();
+    let declared = format!("shape = [1, {height}, {width}, 3]\n");
+    let steps = format!(
+        "shape = [-1, -1, 3]\n[[prepare]]\nstep = \"resize\"\n{resize}\n[[prepare]]\nstep = \"layout\"\norder = \"NHWC\"\n"
+    );
+    std::fs::write(path.join("bundle.toml"), manifest.replacen(&declared, &steps, 1)).unwrap();
+    path
+}
+
+/// An ONNX model `y = Identity(x)` of this element type and shape (fields as in onnx.proto3).
+fn identity(element: u64, dims: &[u64]) -> Vec<u8> {
+    let dims: Vec<u8> = dims.iter().flat_map(|dim| field(1, &number(1, *dim))).collect();
+    let tensor = [number(1, element), field(2, &dims)].concat();
+    let value = |name: &[u8]| [field(1, name), field(2, &field(1, &tensor))].concat();
+    let node = [field(1, b"x"), field(2, b"y"), field(4, b"Identity")].concat();
+    let graph = [field(1, &node), field(2, b"g"), field(11, &value(b"x")), field(12, &value(b"y"))].concat();
+    [number(1, 8), field(7, &graph), field(8, &number(2, 13))].concat()
+}
+
+/// A field of a protobuf message whose payload is bytes …
+fn field(tag: u64, payload: &[u8]) -> Vec<u8> {
+    [varint(tag << 3 | 2), varint(payload.len() as u64), payload.to_vec()].concat()
+}
+
+/// … or a number.
+fn number(tag: u64, value: u64) -> Vec<u8> {
+    [varint(tag << 3), varint(value)].concat()
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value > 0x7f {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
 }

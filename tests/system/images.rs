@@ -1,5 +1,6 @@
 //! Photos in, labels and boxes out, by the templates of `models/templates`: what ONNX Runtime, NumPy and Pillow make of the same files
-//! (`images_reference.py`). The decoders of JPEG differ by a few of 256 in some pixels, and so do the answers by a little.
+//! (`images_reference.py`). Two decoders of JPEG give pixels that differ by 2 of 256 in one of a hundred, and detectors are touchy: scores
+//! may differ by [`NEAR`] then. Of the same pixels, in a PNG, they may differ by [`SAME`].
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +39,7 @@ impl Scene {
         let bundle = bundles::template(folder.path(), template, shared);
         let (broker, http) = (Mosquitto::start(), free_port());
         let daemon = Daemon::start(&format!(
-            "[device]\nid = \"press-4\"\n[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"\n[http]\nlisten = \"127.0.0.1:{http}\"\n\
+            "[device]\nid = \"press-4\"\n[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"\nmax_packet = \"8MiB\"\n[http]\nlisten = \"127.0.0.1:{http}\"\n\
              [[model]]\nname = \"{template}\"\nbundle = \"{}\"\n",
             broker.port,
             bundle.display()
@@ -54,6 +55,12 @@ impl Scene {
         let job = Job { payload: fs::read(photo).unwrap().into(), content_type: Some(kind(photo)), ..Job::default() };
         self.client.ask(&self.topic.clone(), &job).await
     }
+}
+
+/// `../shared`, if what these tests need is there.
+fn everything() -> Option<PathBuf> {
+    let golden = ["models", "data/img-photos-ovms", "golden"].map(shared).into_iter().collect::<Option<Vec<_>>>()?;
+    Some(golden[0].parent()?.to_owned())
 }
 
 fn kind(photo: &Path) -> &'static str {
@@ -78,19 +85,30 @@ fn photos(shared: &Path) -> Vec<PathBuf> {
     photos
 }
 
-/// What ONNX Runtime, NumPy and Pillow answer.
-fn reference<T: for<'de> Deserialize<'de>>(shared: &Path, template: &str, photos: &[PathBuf]) -> BTreeMap<PathBuf, T> {
+/// What ONNX Runtime, NumPy and Pillow answer. Puts the photos into `folder`, as PNG.
+fn reference<T: for<'de> Deserialize<'de>>(
+    shared: &Path,
+    template: &str,
+    folder: &Path,
+    photos: &[PathBuf],
+) -> BTreeMap<PathBuf, T> {
     let python = std::env::var("PICKET_TEST_PYTHON").expect("tests/run sets it");
     let script = root().join("tests/system/images_reference.py");
-    let output = Command::new(python).arg(script).arg(shared).arg(template).args(photos).output().unwrap();
+    let output = Command::new(python).arg(script).arg(shared).arg(template).arg(folder).args(photos).output().unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Class {
     index: usize,
-    confidence: f64,
+    /// The next one, and by how much the first is ahead.
+    second: usize,
+    ahead: f64,
 }
+
+/// An int8 network answers in steps: with one of 20 values off by 1, its probabilities are off by up to 0.1. Classes that are nearer to each
+/// other may change places.
+const CLEAR: f64 = 0.2;
 
 #[tokio::test]
 async fn photos_get_the_labels_that_onnx_runtime_gives_them() {
@@ -101,17 +119,21 @@ async fn photos_get_the_labels_that_onnx_runtime_gives_them() {
     };
     let shared = shared.parent().unwrap().to_owned();
     let photos = photos(&shared);
-    let wanted: BTreeMap<PathBuf, Class> = reference(&shared, "mobilenet-v2", &photos);
+    let decoded = tempfile::tempdir().unwrap();
+    let wanted: BTreeMap<PathBuf, Class> = reference(&shared, "mobilenet-v2", decoded.path(), &photos);
     let mut scene = Scene::start("mobilenet-v2", &shared).await;
-    let mut answers = BTreeMap::new();
+    let (mut answers, mut sure, mut same) = (BTreeMap::new(), 0, 0);
     for photo in &photos {
         let answer = scene.ask(photo).await;
-        let (got, want) = (&answer["answer"], &wanted[photo]);
-        assert_eq!(got["index"], want.index, "{}: {answer}", photo.display());
-        let off = got["confidence"].as_f64().unwrap() - want.confidence;
-        assert!(off.abs() < 0.08, "{}: off by {off}: {answer}", photo.display());
-        answers.insert(photo.file_name().unwrap().to_string_lossy().into_owned(), got["index"].as_u64().unwrap());
+        let (got, want) = (answer["answer"]["index"].as_u64().unwrap(), &wanted[photo]);
+        let clear = want.ahead >= CLEAR;
+        let right = got == want.index as u64 || (!clear && got == want.second as u64);
+        assert!(right, "{}: {want:?}, {answer}", photo.display());
+        (sure, same) = (sure + usize::from(clear), same + usize::from(got == want.index as u64));
+        answers.insert(photo.file_name().unwrap().to_string_lossy().into_owned(), got);
     }
+    println!("{} photos, {sure} of them clear, {same} with the same label", photos.len());
+    assert!(sure >= 25 && same >= photos.len() - 3, "{sure} clear, {same} the same");
     // What people say is on them; the model counts from a background class.
     let labels = fs::read_to_string(shared.join("data/img-photos-ovms/input_images.txt")).unwrap();
     for line in labels.lines() {
@@ -133,65 +155,85 @@ struct Seen {
 }
 
 impl Seen {
+    fn iou(&self, other: &Self) -> f64 {
+        let found = |one: &Self| Found { class: one.index, score: 1.0, x: one.x, y: one.y, w: one.w, h: one.h };
+        found(self).iou(&found(other))
+    }
+
     /// The same thing at the same place.
     fn is(&self, other: &Self) -> bool {
-        let found = |one: &Self| Found { class: one.index, score: 1.0, x: one.x, y: one.y, w: one.w, h: one.h };
-        self.index == other.index && found(self).iou(&found(other)) >= 0.95
+        self.index == other.index && self.iou(other) >= 0.95
     }
 }
 
-/// Scores of two decoders may lie on both sides of the threshold when they are so near it.
-const NEAR: f32 = 0.03;
+/// How much scores may differ that come of two decoders …
+const NEAR: f32 = 0.05;
+/// … and of the same pixels.
+const SAME: f32 = 0.02;
 
-/// Every box has its counterpart, but those at the threshold. Returns how many were compared.
-fn compare(photo: &Path, got: &[Seen], want: &[Seen], threshold: f32) -> usize {
-    let sure = |seen: &&Seen| seen.confidence >= threshold + NEAR;
-    for (ours, theirs, who) in [(got, want, "Picket"), (want, got, "ONNX Runtime")] {
-        for seen in ours.iter().filter(sure) {
-            let twin = theirs.iter().find(|other| seen.is(other));
-            let Some(twin) = twin else { panic!("{}: only {who} sees {seen:?}; {got:#?}", photo.display()) };
-            assert!((twin.confidence - seen.confidence).abs() < NEAR, "{}: {seen:?}, {twin:?}", photo.display());
+#[derive(Default)]
+struct Count {
+    boxes: usize,
+    /// Seen by one alone.
+    strays: Vec<String>,
+    empty: usize,
+}
+
+impl Count {
+    /// Every box has its counterpart, but those at the threshold.
+    fn compare(&mut self, photo: &Path, got: &[Seen], want: &[Seen], threshold: f32, off: f32) {
+        for (ours, theirs, who) in [(got, want, "Picket"), (want, got, "ONNX Runtime")] {
+            for seen in ours.iter().filter(|seen| seen.confidence >= threshold + off) {
+                let twin =
+                    theirs.iter().find(|other| seen.is(other) && (other.confidence - seen.confidence).abs() < off);
+                self.boxes += 1;
+                if twin.is_none() {
+                    self.strays.push(format!("{}: only {who} sees {seen:?}", photo.display()));
+                }
+            }
+        }
+        self.empty += usize::from(got.is_empty());
+    }
+}
+
+/// `strays`: of two boxes with nearly the same score, or that overlap by nearly as much as makes them one thing, one or the other stays,
+/// and a crowd is full of them.
+async fn finds_what_onnx_runtime_finds(template: &str, threshold: f32, least: usize, strays: usize) {
+    let Some(shared) = everything() else { return };
+    let photos = photos(&shared);
+    let decoded = tempfile::tempdir().unwrap();
+    let wanted: BTreeMap<PathBuf, Vec<Seen>> = reference(&shared, template, decoded.path(), &photos);
+    let mut scene = Scene::start(template, &shared).await;
+    let mut count = Count::default();
+    for photo in &photos {
+        let name = photo.file_name().unwrap().to_string_lossy();
+        for (file, off) in [(photo.clone(), NEAR), (decoded.path().join(format!("{name}.png")), SAME)] {
+            let answer = scene.ask(&file).await;
+            let got: Vec<Seen> = serde_json::from_value(answer["answer"]["boxes"].clone())
+                .unwrap_or_else(|error| panic!("{}: {error}: {answer}", file.display()));
+            assert!(got.iter().all(|seen| seen.confidence >= threshold), "{answer}");
+            count.compare(&file, &got, &wanted[photo], threshold, off);
         }
     }
-    got.iter().filter(sure).count()
-}
-
-async fn finds_what_onnx_runtime_finds(template: &str, threshold: f32, least: usize) {
-    let Some(shared) =
-        shared("models/yunet").and_then(|_| shared("data/img-photos-ovms")).and_then(|_| shared("golden"))
-    else {
-        return;
-    };
-    let shared = shared.parent().unwrap().to_owned();
-    let photos = photos(&shared);
-    let wanted: BTreeMap<PathBuf, Vec<Seen>> = reference(&shared, template, &photos);
-    let mut scene = Scene::start(template, &shared).await;
-    let (mut boxes, mut empty) = (0, 0);
-    for photo in &photos {
-        let answer = scene.ask(photo).await;
-        let got: Vec<Seen> = serde_json::from_value(answer["answer"]["boxes"].clone())
-            .unwrap_or_else(|error| panic!("{}: {error}: {answer}", photo.display()));
-        assert!(got.iter().all(|seen| seen.confidence >= threshold), "{answer}");
-        boxes += compare(photo, &got, &wanted[photo], threshold);
-        empty += usize::from(got.is_empty());
-    }
-    println!("{template}: {boxes} boxes on {} photos, {empty} without any", photos.len());
-    assert!(boxes >= least && empty > 0, "{boxes} boxes, {empty} photos without any");
+    let Count { boxes, strays: alone, empty } = count;
+    println!("{template}: {} images, {empty} without boxes; {boxes} boxes, {} alone", 2 * photos.len(), alone.len());
+    assert!(boxes >= least && empty > 0, "{boxes} boxes, {empty} images without any");
+    assert!(alone.len() <= strays, "{} of {boxes}:\n{}", alone.len(), alone.join("\n"));
 }
 
 #[tokio::test]
 async fn ultraface_finds_the_faces_that_onnx_runtime_finds() {
-    finds_what_onnx_runtime_finds("ultraface", 0.7, 20).await;
+    finds_what_onnx_runtime_finds("ultraface", 0.7, 80, 0).await;
 }
 
 #[tokio::test]
 async fn yunet_finds_the_faces_that_onnx_runtime_finds() {
-    finds_what_onnx_runtime_finds("yunet", 0.6, 20).await;
+    finds_what_onnx_runtime_finds("yunet", 0.6, 80, 0).await;
 }
 
 #[tokio::test]
 async fn fastestdet_finds_the_things_that_onnx_runtime_finds() {
-    finds_what_onnx_runtime_finds("fastestdet", 0.4, 60).await;
+    finds_what_onnx_runtime_finds("fastestdet", 0.4, 300, 20).await;
 }
 
 #[tokio::test]
@@ -268,4 +310,38 @@ async fn a_model_without_images_refuses_one() {
         (&"input/dtype-mismatch".into(), &"1x64 FP32".into()),
         "{answer}"
     );
+}
+
+const RESIZED: [(&str, &str); 5] = [
+    ("stretch", ""),
+    ("area", "filter = \"area\""),
+    ("nearest", "filter = \"nearest\""),
+    ("fit", "fit = \"fit\"\npad = [114, 0, 200]"),
+    ("fill", "fit = \"fill\""),
+];
+
+#[test]
+fn the_pixels_that_a_model_sees_are_those_of_pillow() {
+    let Some(shared) = everything() else { return };
+    let photos = ["img-photos-coral/bird.bmp", "img-photos-coral/squat.bmp", "img-photos-ort/test_superresolution.png"]
+        .map(|photo| shared.join("data").join(photo));
+    let folder = tempfile::tempdir().unwrap();
+    let wanted: BTreeMap<PathBuf, BTreeMap<String, Vec<f64>>> = reference(&shared, "pixels", folder.path(), &photos);
+    for (name, keys) in RESIZED {
+        // The model gives back what it gets.
+        let bundle = bundles::of_pixels(folder.path(), name, &format!("w = 40\nh = 24\n{keys}"), [24, 40]);
+        let paths: Vec<&str> = photos.iter().map(|photo| photo.to_str().unwrap()).collect();
+        let output = picket(&[&["infer", bundle.to_str().unwrap()], &paths[..], &["--json"]].concat());
+        let lines = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(lines.lines().count(), photos.len(), "{}", String::from_utf8_lossy(&output.stderr));
+        for (photo, line) in photos.iter().zip(lines.lines()) {
+            let answer: Value = serde_json::from_str(line).unwrap();
+            let got: Vec<f64> = serde_json::from_value(answer["outputs"][0]["data"].clone()).unwrap();
+            let want = &wanted[photo][name];
+            assert_eq!(got.len(), want.len());
+            let off = got.iter().zip(want).map(|(got, want)| (got - want).abs()).fold(0.0, f64::max);
+            let most = if name == "nearest" { 0.0 } else { 1.0 };
+            assert!(off <= most, "{name} {}: off by {off} of 256", photo.display());
+        }
+    }
 }

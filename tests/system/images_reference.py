@@ -1,9 +1,13 @@
 """What the steps of models/templates give with ONNX Runtime, NumPy and Pillow.
 
-    images_reference.py SHARED TEMPLATE PHOTO...     one JSON object: photo -> {label, confidence} or a list of boxes
+    images_reference.py SHARED TEMPLATE FOLDER PHOTO...
+
+One JSON object: photo -> {index, second, ahead} or a list of boxes. The decoded photos go into FOLDER as PNG: who reads these has the same
+pixels. TEMPLATE may be `pixels`: then it is photo -> name of a resize -> the values of the 40 x 24 pixels.
 """
 
 import json
+import pathlib
 import sys
 
 import numpy as np
@@ -43,8 +47,8 @@ def sigmoid(x):
 def mobilenet(session, image):
     pixels = np.asarray(image.resize((224, 224), Image.BILINEAR))
     scores = session.run(None, {"input": pixels[None]})[0][0].astype(float)
-    best = int(scores.argmax())
-    return {"index": best, "confidence": scores[best] / scores.sum()}
+    best, second = scores.argsort(kind="stable")[::-1][:2].tolist()
+    return {"index": best, "second": second, "ahead": (scores[best] - scores[second]) / scores.sum()}
 
 
 def ultraface(session, image):
@@ -53,7 +57,7 @@ def ultraface(session, image):
     pixels = ((pixels - 127) / 128).transpose(2, 0, 1)[None]
     scores, boxes = session.run(None, {"input": pixels})
     edges = boxes[0].astype(float) * [width, height, width, height]
-    found = [(0, float(s), *b) for s, b in zip(scores[0, :, 1], edges) if s >= 0.05]
+    found = [(0, float(s), *b) for s, b in zip(scores[0, :, 1], edges) if s >= 0.2]
     return shown(nms(found, 0.3), 0.7, image)
 
 
@@ -112,16 +116,42 @@ def shown(boxes, least, image):
     return out
 
 
-def main(shared, template, photos):
+def nearest(image, size):
+    """The pixel that holds the middle. Pillow sums up rounded steps, and where the middle falls on an edge it may take the one before."""
+    columns, rows = ((2 * np.arange(to) + 1) * of // (2 * to) for of, to in zip(image.size, size))
+    return np.asarray(image)[rows][:, columns]
+
+
+def pixels(_session, image):
+    size = (40, 24)
+    scale = min(size[0] / image.width, size[1] / image.height)
+    inner = tuple(max(1, int(side * scale + 0.5)) for side in image.size)
+    boxed = Image.new("RGB", size, (114, 0, 200))
+    boxed.paste(image.resize(inner, Image.BILINEAR), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
+    ways = {
+        "stretch": image.resize(size, Image.BILINEAR),
+        "area": image.resize(size, Image.BOX),
+        "nearest": nearest(image, size),
+        "fit": boxed,
+        "fill": ImageOps.fit(image, size, Image.BILINEAR),
+    }
+    return {name: np.asarray(way).flatten().tolist() for name, way in ways.items()}
+
+
+def main(shared, template, folder, photos):
     onnxruntime.set_default_logger_severity(3)
-    session = onnxruntime.InferenceSession(f"{shared}/models/{MODELS[template]}", providers=["CPUExecutionProvider"])
-    steps = {"mobilenet-v2": mobilenet, "ultraface": ultraface, "yunet": yunet, "fastestdet": fastestdet}[template]
+    steps = {"mobilenet-v2": mobilenet, "ultraface": ultraface, "yunet": yunet, "fastestdet": fastestdet, "pixels": pixels}
+    session = None
+    if template in MODELS:
+        model = f"{shared}/models/{MODELS[template]}"
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     answers = {}
     for photo in photos:
         image = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
-        answers[photo] = steps(session, image)
+        image.save(pathlib.Path(folder) / f"{pathlib.Path(photo).name}.png", compress_level=1)
+        answers[photo] = steps[template](session, image)
     json.dump(answers, sys.stdout)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:])

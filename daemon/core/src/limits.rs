@@ -89,8 +89,8 @@ pub const WINDOW_BYTES: usize = 4 << 20;
 pub const WINDOW_OUTPUT_BYTES: usize = 64 << 20;
 /// Points of a spectrum's transform.
 pub const SPECTRUM_POINTS: usize = 1 << 16;
-/// Inputs of a model that the bundle binds: states and constants.
-pub const BOUND_INPUTS: usize = 64;
+/// States of one model.
+pub const STATES: usize = 64;
 /// Threads given up, all models together; one more, and the process starts anew: each may burn a core.
 pub const STUCK_THREADS: usize = 4;
 /// How often inference threads are looked after while they work.
@@ -175,6 +175,8 @@ pub const MAX_GOLDEN_BYTES: u64 = 64 << 20;
 pub const GOLDEN_ARRAYS: usize = 64;
 /// Golden vectors of one bundle.
 pub const GOLDEN_VECTORS: usize = 64;
+/// Conditions of `If` nodes that are looked into when a plan is made of a model.
+pub const FOLDED_IFS: usize = 1024;
 /// Bytes of one file of labelled cases, packed and unpacked.
 pub const MAX_LABELLED_BYTES: u64 = 1 << 30;
 /// Labelled cases that a calibration takes.

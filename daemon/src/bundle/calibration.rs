@@ -8,7 +8,8 @@ use picket_core::{
     said::Measure,
 };
 
-use super::{Bundle, BundleError, files, files::Folder};
+use super::{Bundle, BundleError, files, files::Folder, states};
+use crate::ports::Constant;
 
 /// The file's name in a bundle's folder.
 pub const FILE: &str = "calibration.json";
@@ -52,7 +53,11 @@ pub fn preprocess_sha256(bundle: &Bundle) -> String {
     for step in &bundle.prepare {
         let _ = writeln!(text, "{}", step.identity());
     }
-    text += &bundle.bound.identity();
+    for Constant { input, values } in &bundle.constants {
+        let bits: Vec<String> = values.iter().map(|value| format!("{:016x}", value.to_bits())).collect();
+        let _ = writeln!(text, "constant {input:?} {}", bits.join(","));
+    }
+    text += &states::identity(&bundle.states);
     for step in &bundle.conclude {
         let _ = writeln!(text, "{}", step.identity());
     }

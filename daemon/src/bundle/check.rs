@@ -5,16 +5,16 @@ use std::sync::Arc;
 use picket_core::{escalation::anomaly, time::Span};
 
 use super::{
-    BundleError, Task,
-    bound::{self, Bound},
+    BundleError, Task, constants,
     decision::{self, Decision},
     manifest::{Manifest, ModelFile, RawTensor},
+    states::{self, State},
     steps,
 };
 use crate::{
     config::{section::unknown_word, words::name_fault},
     pipeline::{conclude::Conclude, prepare::Step},
-    ports::TensorSpec,
+    ports::{Constant, TensorSpec},
     tensor::{Dtype, elements},
 };
 
@@ -24,14 +24,15 @@ pub struct Declared {
     pub task: Task,
     pub labels: Arc<[String]>,
     pub inputs: Vec<TensorSpec>,
+    pub constants: Vec<Constant>,
     pub outputs: Vec<TensorSpec>,
     pub prepare: Vec<Step>,
     /// The inputs after these steps: what the model takes.
     pub prepared: Vec<TensorSpec>,
     pub conclude: Vec<Arc<dyn Conclude>>,
     pub decision: Decision,
-    /// Inputs of the model that no job brings.
-    pub bound: Bound,
+    /// Outputs that are inputs of the next call.
+    pub states: Vec<State>,
     /// Silence after which a stream begins anew.
     pub stream_age: Span,
 }
@@ -55,14 +56,28 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     }
     let task = task(manifest)?;
     let inputs = tensors(manifest, "input", &raw.input)?;
+    let constants = constants::read(manifest, &inputs)?;
     let outputs = tensors(manifest, "output", &raw.output)?;
     let labels = labels(manifest, task, &outputs)?;
     let (prepare, prepared) = steps::prepare(manifest, &inputs)?;
     let conclude = steps::conclude(manifest, task, &outputs, &labels)?;
     let decision = decision::read(manifest, task, &outputs, &labels, &conclude)?;
-    let bound = bound::read(manifest, &inputs, &outputs)?;
-    let stream_age = bound::age(manifest, super::remembers(&prepare, &bound))?;
-    Ok(Declared { model, task, labels, inputs, outputs, prepare, prepared, conclude, decision, bound, stream_age })
+    let states = states::read(manifest, (&inputs, &constants), &outputs)?;
+    let stream_age = states::age(manifest, super::remembers(&prepare, &states))?;
+    Ok(Declared {
+        model,
+        task,
+        labels,
+        inputs,
+        constants,
+        states,
+        stream_age,
+        outputs,
+        prepare,
+        prepared,
+        conclude,
+        decision,
+    })
 }
 
 fn model_file(manifest: &Manifest) -> Result<ModelFile, BundleError> {

@@ -44,7 +44,7 @@ fn read(folder: &Folder, manifest: &Manifest, declared: &Declared, raw: &RawGold
     let name = raw.file.get_ref();
     let bytes = folder.read(name, limits::MAX_GOLDEN_BYTES)?;
     let arrays = npz::read(&bytes).and_then(|arrays| {
-        if declared.bound.is_empty() { fit(arrays, &declared.prepared, &declared.outputs) } else { in_order(arrays) }
+        if declared.states.is_empty() { fit(arrays, &declared.prepared, &declared.outputs) } else { in_order(arrays) }
     });
     let (inputs, outputs) =
         arrays.map_err(|why| BundleError::new("bundle/bad-golden", format!("{}: {why}", folder.show(name))))?;
@@ -65,7 +65,7 @@ fn fit(
     }
 }
 
-/// By their numbers: what they are, only the model's own inputs and outputs say, of which the bundle binds some.
+/// By their numbers: what they are, only the model's own inputs and outputs say, of which states are some.
 fn in_order(arrays: Vec<(String, Tensor)>) -> Result<(Vec<Tensor>, Vec<Tensor>), String> {
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
     for (name, tensor) in arrays {

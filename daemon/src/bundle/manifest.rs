@@ -8,8 +8,8 @@ use toml::Spanned;
 
 use super::{
     BundleError, MANIFEST,
-    bound::{RawConstant, RawState, RawStream},
     files::Folder,
+    states::{RawState, RawStream},
     steps::RawStep,
 };
 use crate::config::section::{Source, in_plain_words, is_unknown_key};
@@ -36,11 +36,11 @@ pub struct Raw {
     #[serde(default)]
     pub input: Vec<RawTensor>,
     #[serde(default)]
+    pub constant: Vec<RawConstant>,
+    #[serde(default)]
     pub output: Vec<RawTensor>,
     #[serde(default)]
     pub state: Vec<RawState>,
-    #[serde(default)]
-    pub constant: Vec<RawConstant>,
     pub stream: Option<RawStream>,
     #[serde(default)]
     pub prepare: Vec<RawStep>,
@@ -85,6 +85,15 @@ pub struct RawTensor {
     pub dtype: Spanned<String>,
     /// -1 is a dimension that the job decides.
     pub shape: Spanned<Vec<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConstant {
+    /// The model's name of it.
+    pub input: Spanned<String>,
+    /// A number or a truth value for all elements, or a list with one for each.
+    pub value: Spanned<toml::Value>,
 }
 
 #[derive(Deserialize)]

@@ -3,14 +3,15 @@
 //! Reading verifies: the model's digest, every length and name that the manifest states. What needs the model itself
 //! (its own signature, the golden vectors) is checked where it is loaded.
 
-mod bound;
 pub mod calibration;
 mod check;
+mod constants;
 mod decision;
 pub(crate) mod files;
 pub mod golden;
 mod manifest;
 pub mod npz;
+mod states;
 mod steps;
 
 #[cfg(test)]
@@ -28,18 +29,14 @@ use picket_core::{
 };
 
 use self::files::Folder;
-pub use self::{
-    bound::{Bound, Constant, State as BoundState},
-    golden::Golden,
-    manifest::Card,
-};
+pub use self::{golden::Golden, manifest::Card, states::State as BoundState};
 use crate::{
     pipeline::{
         conclude::Conclude,
         prepare::Step,
         window::{Per, Windowed},
     },
-    ports::TensorSpec,
+    ports::{Constant, TensorSpec},
 };
 
 /// The file that makes a folder a bundle.
@@ -58,12 +55,14 @@ pub struct Bundle {
     pub inputs: Vec<TensorSpec>,
     /// What the model gives. Empty: not declared.
     pub outputs: Vec<TensorSpec>,
+    /// Inputs of the model that no job brings.
+    pub constants: Vec<Constant>,
     pub prepare: Vec<Step>,
     /// The inputs after the prepare steps: what the model takes. Empty as `inputs`.
     pub prepared: Vec<TensorSpec>,
     pub conclude: Vec<Arc<dyn Conclude>>,
-    /// Inputs of the model that no job brings.
-    pub bound: Bound,
+    /// Outputs of the model that are inputs of its next call in the same stream: neither a job's nor its answer's.
+    pub states: Vec<BoundState>,
     /// Silence after which a stream begins anew.
     pub stream_age: Span,
     /// What makes an answer right.
@@ -165,11 +164,12 @@ impl Bundle {
             task: declared.task,
             labels: declared.labels,
             inputs: declared.inputs,
+            constants: declared.constants,
             outputs: declared.outputs,
             prepare: declared.prepare,
             prepared: declared.prepared,
             conclude: declared.conclude,
-            bound: declared.bound,
+            states: declared.states,
             stream_age: declared.stream_age,
             measure: declared.decision.measure,
             unit: declared.decision.unit,
@@ -200,7 +200,7 @@ impl Bundle {
 
     /// Something is kept between the jobs of a stream.
     pub fn remembers(&self) -> bool {
-        remembers(&self.prepare, &self.bound)
+        remembers(&self.prepare, &self.states)
     }
 
     /// Softmax temperature of the confidences in its answers: the certificate's, where one is in force.
@@ -233,11 +233,12 @@ impl Bundle {
             task: Task::Tensor,
             labels: Arc::from([]),
             inputs: Vec::new(),
+            constants: Vec::new(),
             outputs: Vec::new(),
             prepare: Vec::new(),
             prepared: Vec::new(),
             conclude: Vec::new(),
-            bound: Bound::default(),
+            states: Vec::new(),
             stream_age: limits::STREAM_AGE,
             measure: Measure::Classes,
             unit: None,
@@ -255,10 +256,10 @@ impl Bundle {
 }
 
 /// With windows of one job, states too are those of one job.
-fn remembers(prepare: &[Step], bound: &Bound) -> bool {
+fn remembers(prepare: &[Step], states: &[BoundState]) -> bool {
     match prepare.iter().find_map(|step| step.step.window()) {
         Some(window) => window.per == Per::Stream,
-        None => !bound.states.is_empty(),
+        None => !states.is_empty(),
     }
 }
 

@@ -1,21 +1,20 @@
-//! Which of a model's inputs come from the job, from the stream's state, or from the bundle; and where its outputs go.
+//! Which of a model's inputs come from the job and which from the stream's state; and where its outputs go.
 
 use picket_core::job::Failure;
 
 use crate::{
-    bundle::{BoundState, Bundle, Constant},
+    bundle::{BoundState, Bundle},
     ports::{Signature, TensorSpec},
     tensor::{Dtype, Tensor, elements},
 };
 
-/// A bundle's inputs, states and constants in the places of its model's.
+/// A bundle's inputs and states in the places of its model's; what is constant has no place there.
 #[derive(Clone, Debug, Default)]
 pub struct Binding {
     inputs: Vec<From>,
     outputs: Vec<To>,
     /// As a stream begins.
     pub states: Vec<Tensor>,
-    constants: Vec<Tensor>,
 }
 
 /// Where an input comes from, by its place among those.
@@ -23,7 +22,6 @@ pub struct Binding {
 enum From {
     Job(usize),
     State(usize),
-    Constant(usize),
 }
 
 /// Where an output goes.
@@ -34,35 +32,31 @@ enum To {
 }
 
 impl Binding {
-    /// Without states and constants, inputs and outputs are matched by their order, whatever they are called. With them by
+    /// Without states, inputs and outputs are matched by their order, whatever they are called. With them by
     /// name.
     ///
     /// # Errors
     /// `model/mismatch`: the names do not cover the model's exactly, or a value does not fit its input.
     pub fn new(bundle: &Bundle, model: &Signature) -> Result<Self, Failure> {
-        if bundle.bound.is_empty() {
+        if bundle.states.is_empty() {
             let inputs = (0..model.inputs.len()).map(From::Job).collect();
             return Ok(Self { inputs, outputs: vec![To::Job; model.outputs.len()], ..Self::default() });
         }
         let mut binding = Self::default();
-        for state in &bundle.bound.states {
+        for state in &bundle.states {
             let spec = find(&model.inputs, &state.input, "input")?;
             find(&model.outputs, &state.output, "output")?;
             binding.states.push(initial(spec, state)?);
         }
-        for constant in &bundle.bound.constants {
-            binding.constants.push(bound(find(&model.inputs, &constant.input, "input")?, constant)?);
-        }
         for input in &model.inputs {
             let named = |name: &str| *name == input.name;
             let from = bundle.prepared.iter().position(|spec| named(&spec.name)).map(From::Job);
-            let state = || bundle.bound.states.iter().position(|state| named(&state.input)).map(From::State);
-            let constant = || bundle.bound.constants.iter().position(|bound| named(&bound.input)).map(From::Constant);
+            let state = || bundle.states.iter().position(|state| named(&state.input)).map(From::State);
             let unbound = || mismatch(format!("nothing in the bundle is the model's input {:?}", input.name));
-            binding.inputs.push(from.or_else(state).or_else(constant).ok_or_else(unbound)?);
+            binding.inputs.push(from.or_else(state).ok_or_else(unbound)?);
         }
         for output in &model.outputs {
-            let state = bundle.bound.states.iter().position(|state| state.output == output.name);
+            let state = bundle.states.iter().position(|state| state.output == output.name);
             binding.outputs.push(state.map_or(To::Job, To::State));
         }
         for declared in &bundle.prepared {
@@ -83,7 +77,6 @@ impl Binding {
                 fixed.ok_or_else(|| mismatch(format!("input {:?} has no fixed shape", spec.name)))
             }
             From::State(at) => Ok(self.states[at].shape().to_vec()),
-            From::Constant(at) => Ok(self.constants[at].shape().to_vec()),
         };
         self.inputs.iter().map(shape).collect()
     }
@@ -111,7 +104,6 @@ impl Binding {
         let tensor = |from: &From| match *from {
             From::Job(at) => job.get(at).cloned(),
             From::State(at) => states.get(at).cloned(),
-            From::Constant(at) => self.constants.get(at).cloned(),
         };
         self.inputs.iter().filter_map(tensor).collect()
     }
@@ -155,42 +147,17 @@ fn find<'s>(specs: &'s [TensorSpec], name: &str, what: &str) -> Result<&'s Tenso
 
 /// The state that a stream begins with.
 fn initial(spec: &TensorSpec, state: &BoundState) -> Result<Tensor, Failure> {
-    let shape = fixed(spec, state.shape.as_ref(), &[])?;
-    tensor(spec, shape, &[state.init])
-}
-
-fn bound(spec: &TensorSpec, constant: &Constant) -> Result<Tensor, Failure> {
-    let list = [constant.values.len()];
-    let implied: &[usize] = if constant.values.len() == 1 { &[] } else { &list };
-    let shape = fixed(spec, constant.shape.as_ref(), implied)?;
-    tensor(spec, shape, &constant.values)
-}
-
-/// The shape that the bundle gives, or the model, or `implied`, where that is no contradiction.
-fn fixed(spec: &TensorSpec, given: Option<&Vec<usize>>, implied: &[usize]) -> Result<Vec<usize>, Failure> {
     let own = || spec.shape.iter().copied().collect::<Option<Vec<usize>>>();
-    let shape = given.cloned().or_else(own).or_else(|| spec.accepts(implied).then(|| implied.to_vec()));
-    match shape {
-        Some(shape) if spec.accepts(&shape) => Ok(shape),
-        Some(shape) => Err(mismatch(format!("input {:?} is {}, not {shape:?}", spec.name, spec.kind()))),
-        None => Err(mismatch(format!("`shape` must say how large input {:?} is: {}", spec.name, spec.kind()))),
+    let Some(shape) = state.shape.clone().or_else(own) else {
+        return Err(mismatch(format!("`shape` must say how large state {:?} is: {}", spec.name, spec.kind())));
+    };
+    if !spec.accepts(&shape) {
+        return Err(mismatch(format!("state {:?} is {}, not {shape:?}", spec.name, spec.kind())));
     }
-}
-
-fn tensor(spec: &TensorSpec, shape: Vec<usize>, values: &[f64]) -> Result<Tensor, Failure> {
-    let count = elements(&shape).unwrap_or(0);
-    if values.len() != 1 && values.len() != count {
-        return Err(mismatch(format!("input {:?} has {count} elements, `value` has {}", spec.name, values.len())));
-    }
-    let mut data = Vec::with_capacity(count * spec.dtype.size());
-    for at in 0..count {
-        let value = values[if values.len() == 1 { 0 } else { at }];
-        let bytes = bytes_of(spec.dtype, value);
-        let Some(bytes) = bytes else {
-            return Err(mismatch(format!("{value} is no {}, which input {:?} is", spec.dtype, spec.name)));
-        };
-        data.extend(bytes);
-    }
+    let Some(element) = bytes_of(spec.dtype, state.init) else {
+        return Err(mismatch(format!("{} is no {}, which state {:?} is", state.init, spec.dtype, spec.name)));
+    };
+    let data = element.repeat(elements(&shape).unwrap_or(0));
     Tensor::new(spec.name.as_str(), spec.dtype, shape, data).map_err(|error| mismatch(error.to_string()))
 }
 

@@ -3,6 +3,7 @@
 mod binding;
 mod gathered;
 pub mod pool;
+mod probe;
 pub mod served;
 pub mod streams;
 #[cfg(feature = "tract")]

@@ -12,6 +12,7 @@ use super::{
     BACKENDS,
     binding::Binding,
     gathered::Gathered,
+    probe::probe,
     streams::{self, Hand, Place, Streams},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
         conclude::{Gathering, Ran},
         prepare::{Prepared, prepare},
     },
-    ports::{Backend, BackendError, Content, Inferred, Model, Runner, Signature, TensorSpec},
+    ports::{Backend, BackendError, Content, Fixed, Inferred, Model, Runner, Signature, TensorSpec},
     tensor::Tensor,
 };
 
@@ -53,15 +54,16 @@ impl Served {
     }
 
     pub fn load_with(backend: &dyn Backend, mut bundle: Bundle) -> Result<Self, Failure> {
-        let shapes = if bundle.bound.is_empty() {
+        let shapes = if bundle.states.is_empty() {
             declared_shapes(&bundle)?
         } else {
-            let file = caught(&bundle, || backend.signature(&bundle.model))?;
+            let file = caught(&bundle, || backend.signature(&bundle.model, &bundle.constants))?;
             Some(Binding::new(&bundle, &file)?.shapes(&bundle.prepared)?)
         };
-        let model = caught(&bundle, || backend.load(&bundle.model, shapes.as_deref()))?;
+        let fixed = Fixed { shapes: shapes.as_deref(), constants: &bundle.constants };
+        let model = caught(&bundle, || backend.load_fixed(&bundle.model, &fixed))?;
         let binding = Binding::new(&bundle, model.signature())?;
-        if !bundle.bound.is_empty() {
+        if !bundle.states.is_empty() {
             for vector in &mut bundle.golden {
                 let bad = |why: String| Failure::new("bundle/bad-golden", format!("{}: {why}", vector.name));
                 *vector = vector.of_model(model.signature()).map_err(bad)?;
@@ -81,6 +83,10 @@ impl Served {
 
     /// Runs every golden vector at the model's boundary.
     fn prove(&self) -> Result<(), Failure> {
+        if self.bundle.golden.is_empty() {
+            // A new runner for each try: a panic may tear its state.
+            return probe(self.model.as_ref(), |inputs| run_caught(self.runner()?.as_mut(), inputs).map(|_| ()));
+        }
         let mut runner = self.runner()?;
         for vector in &self.bundle.golden {
             let got = run_caught(runner.as_mut(), vector.inputs.clone());

@@ -7,9 +7,9 @@ use picket_core::escalation::decide::Observation;
 
 use super::*;
 use crate::{
-    bundle::{Bound, BoundState, Bundle, Task},
+    bundle::{BoundState, Bundle, Task},
     pipeline::prepare::tests_support::step,
-    ports::{Backend, BackendError, Content, Inferred, Model, Runner, Signature, TensorSpec},
+    ports::{Backend, BackendError, Content, Fixed, Inferred, Model, Runner, Signature, TensorSpec},
     tensor::Dtype,
 };
 
@@ -26,7 +26,7 @@ impl Backend for Adder {
         "adder"
     }
 
-    fn load(&self, _: &[u8], _: Option<&[Vec<usize>]>) -> Result<Arc<dyn Model>, BackendError> {
+    fn load_fixed(&self, _: &[u8], _: &Fixed<'_>) -> Result<Arc<dyn Model>, BackendError> {
         let inputs = vec![floats("s", &[Some(1)]), floats("x", &[Some(self.length)])];
         let outputs = vec![floats("y", &[Some(1)]), floats("t", &[Some(1)])];
         Ok(Arc::new(AdderModel(Signature { inputs, outputs })))
@@ -72,7 +72,7 @@ fn served(window: &str, length: usize) -> Served {
         prepared: vec![floats("x", &[Some(length)])],
         outputs: vec![floats("y", &[Some(1)])],
         prepare: vec![step(&format!("step = \"window\"\n{window}"))],
-        bound: Bound { states: vec![state], constants: Vec::new() },
+        states: vec![state],
         ..Bundle::read(&path).unwrap()
     };
     Served::load_with(&Adder { length }, bundle).unwrap()
@@ -212,15 +212,15 @@ fn names_that_do_not_cover_the_models_are_named() {
         Served::load_with(&Adder { length: 1 }, bundle).err().map(|failure| (failure.code, failure.message))
     };
     assert_eq!(load(|_| {}), None);
-    let (code, message) = load(|bundle| bundle.bound.states[0].input = "u".into()).unwrap();
+    let (code, message) = load(|bundle| bundle.states[0].input = "u".into()).unwrap();
     assert!(code == "model/mismatch" && message.contains("no input \"u\"; it has: s, x"), "{message}");
     let (code, message) = load(|bundle| bundle.prepared[0].name = "z".into()).unwrap();
     assert!(
         code == "model/mismatch" && message.contains("nothing in the bundle is the model's input \"x\""),
         "{message}"
     );
-    let (code, message) = load(|bundle| bundle.bound.states[0].shape = Some(vec![2])).unwrap();
+    let (code, message) = load(|bundle| bundle.states[0].shape = Some(vec![2])).unwrap();
     assert!(code == "model/mismatch" && message.contains("1 FP32, not [2]"), "{message}");
-    let (code, message) = load(|bundle| bundle.bound.states[0].output = "y".into()).unwrap();
+    let (code, message) = load(|bundle| bundle.states[0].output = "y".into()).unwrap();
     assert!(code == "model/mismatch", "{message}");
 }

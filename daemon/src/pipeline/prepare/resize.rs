@@ -5,7 +5,8 @@
 //!
 //! `filter = "bilinear"` (the default) is Pillow's: a triangle as wide as the image shrinks, so nothing is skipped. With
 //! `antialias = false` it is OpenCV's INTER_LINEAR: four neighbours, however much it shrinks. `"area"` is Pillow's BOX, and OpenCV's
-//! INTER_AREA where an image shrinks; `"nearest"` is the pixel in the middle. Results may differ from theirs by one of 256.
+//! INTER_AREA where an image shrinks. Results may differ from theirs by one of 256. `"nearest"` is the pixel that holds the middle: Pillow's,
+//! but for middles that fall on an edge.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -115,13 +116,23 @@ impl Resize {
         }
     }
 
-    fn algorithm(&self) -> ResizeAlg {
-        match (self.filter, self.antialias) {
-            (Filter::Nearest, _) => ResizeAlg::Nearest,
+    /// Of an image that is not empty and has `size`, as the plan says.
+    fn resampled(&self, pixels: Vec<u8>, size: (u32, u32), channels: usize, plan: &Plan) -> Result<Vec<u8>, String> {
+        let algorithm = match (self.filter, self.antialias) {
+            (Filter::Nearest, _) => return Ok(nearest(&pixels, size, channels, plan)),
             (Filter::Area, _) => ResizeAlg::Convolution(FilterType::Box),
             (Filter::Bilinear, true) => ResizeAlg::Convolution(FilterType::Bilinear),
             (Filter::Bilinear, false) => ResizeAlg::Interpolation(FilterType::Bilinear),
-        }
+        };
+        let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
+        let source = Image::from_vec_u8(size.0, size.1, pixels, kind).map_err(|error| error.to_string())?;
+        let mut target = Image::new(plan.to.0, plan.to.1, kind);
+        let options = ResizeOptions::new()
+            .resize_alg(algorithm)
+            .crop(plan.left, plan.top, plan.width, plan.height)
+            .use_alpha(false);
+        Resizer::new().resize(&source, &mut target, &options).map_err(|error| error.to_string())?;
+        Ok(target.into_vec())
     }
 
     /// The image within the border that fills it up, and how far the border moves it.
@@ -137,6 +148,23 @@ impl Resize {
         }
         (out, (left, top))
     }
+}
+
+fn nearest(pixels: &[u8], size: (u32, u32), channels: usize, plan: &Plan) -> Vec<u8> {
+    // The only division comes last, so that a whole number is one.
+    let places = |start: f64, length: f64, to: u32, of: u32| {
+        let middle = move |at: u32| start + f64::from(2 * at + 1) * length / f64::from(2 * to);
+        (0..to).map(move |at| (middle(at) as usize).min(of as usize - 1))
+    };
+    let columns: Vec<usize> = places(plan.left, plan.width, plan.to.0, size.0).collect();
+    let mut out = Vec::with_capacity(plan.to.0 as usize * plan.to.1 as usize * channels);
+    for row in places(plan.top, plan.height, plan.to.1, size.1) {
+        for column in &columns {
+            let at = (row * size.0 as usize + column) * channels;
+            out.extend_from_slice(&pixels[at..at + channels]);
+        }
+    }
+    out
 }
 
 /// `length · by / of` to the nearest whole number, at least 1.
@@ -173,21 +201,10 @@ impl Prepare for Resize {
             return Err(unfit("it is not of bytes".to_owned()));
         };
         let side = |side: usize| u32::try_from(side).map_err(|error| unfit(error.to_string()));
-        let (from, kind) = ((side(width)?, side(height)?), if channels == 1 { PixelType::U8 } else { PixelType::U8x3 });
+        let from = (side(width)?, side(height)?);
         let plan = self.plan(from.0, from.1);
-        let image = if plan.to == from && self.fit != Fit::Fill {
-            pixels
-        } else {
-            let source = Image::from_vec_u8(from.0, from.1, pixels, kind).map_err(|error| unfit(error.to_string()))?;
-            let mut target = Image::new(plan.to.0, plan.to.1, kind);
-            let options = ResizeOptions::new()
-                .resize_alg(self.algorithm())
-                .crop(plan.left, plan.top, plan.width, plan.height)
-                .use_alpha(false);
-            let done = Resizer::new().resize(&source, &mut target, &options);
-            done.map_err(|error| unfit(error.to_string()))?;
-            target.into_vec()
-        };
+        let same = plan.to == from && self.fit != Fit::Fill;
+        let image = if same { pixels } else { self.resampled(pixels, from, channels, &plan).map_err(unfit)? };
         let view = seen_through(draft.view, &plan);
         let shape = vec![self.h.get() as usize, self.w.get() as usize, channels];
         if plan.to == (self.w.get(), self.h.get()) {

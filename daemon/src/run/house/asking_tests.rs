@@ -34,7 +34,7 @@ use crate::{
         line::{Line, What},
         read,
     },
-    ports::{Asking, Backend, BackendError, Clock, Content, Model, Runner, Signature},
+    ports::{Asking, Backend, BackendError, Clock, Content, Fixed, Model, Runner, Signature},
     provider::PROVIDERS,
     run::{self, Ended, ModelSlot, Parts, ProviderSlot, TransportSlot},
     store::{attempts::NoAttempts, memory::MemoryStore},
@@ -53,7 +53,7 @@ impl Backend for Doubtful {
         "doubtful"
     }
 
-    fn load(&self, _: &[u8], _: Option<&[Vec<usize>]>) -> Result<Arc<dyn Model>, BackendError> {
+    fn load_fixed(&self, _: &[u8], _: &Fixed<'_>) -> Result<Arc<dyn Model>, BackendError> {
         let Bundle { inputs, outputs, .. } = digits();
         Ok(Arc::new(DoubtfulModel(Signature { inputs, outputs })))
     }
