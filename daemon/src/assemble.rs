@@ -184,7 +184,11 @@ fn rules_of(
     let policy = match &slot.state {
         Ok((served, _)) => {
             // What a doubtful answer came of is more than its job brought, and only that could be sent.
-            let asked = if served.bundle.remembers() { Vec::new() } else { asked.to_vec() };
+            let alone = served.bundle.remembers();
+            if alone && !asked.is_empty() {
+                tracing::warn!(model = %slot.name, "nobody is asked about answers of a model that keeps windows or states");
+            }
+            let asked = if alone { Vec::new() } else { asked.to_vec() };
             let own = served.bundle.policy(asked, slot.redaction.is_some());
             Policy {
                 at_once: model.at_once,

@@ -14,7 +14,6 @@ pub mod golden;
 pub mod mlserver;
 pub mod proxy;
 pub mod script;
-pub mod templates;
 
 use std::{
     net::TcpListener,

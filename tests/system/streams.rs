@@ -1,18 +1,14 @@
 //! Models that listen: windows, states and what is kept of a stream between jobs, with real sound and real machines.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, process::Command};
 
 use picket::bundle::npz;
 use picket_tests::{
     broker::Mosquitto,
+    bundles::{hydraulic_stream, template},
     client::{Client, Job},
     daemon::{Daemon, picket},
-    free_port, get, root, shared, templates, until_ready,
+    free_port, get, root, shared, until_ready,
 };
 use serde_json::{Value, json};
 
@@ -115,7 +111,7 @@ fn assert_near(got: f64, want: f64, what: &str) {
 async fn a_minute_of_speech_in_two_streams_has_the_probabilities_of_onnx_runtime() {
     let Some(shared) = shared("") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let bundle = templates::assemble("silero-vad", IFLESS, &shared, folder.path());
+    let bundle = template(folder.path(), "silero-vad", &shared);
     let wav = shared.join("models/silero-vad/test.wav");
     let chunks = chunks(&wav);
     assert_eq!(chunks.len(), 1_875, "60 s");
@@ -131,7 +127,7 @@ async fn a_minute_of_speech_in_two_streams_has_the_probabilities_of_onnx_runtime
     let mut rig = start(&[("vad", &bundle)]).await;
     let answers = rig.all("vad", &jobs).await;
     let (whole, second) = (format!("0:{}", chunks.len()), format!("{half}:{}", chunks.len()));
-    let want = reference(&["silero", text(&bundle.join("model.onnx")), text(&wav), &whole, &second]);
+    let want = reference(&["silero", text(&shared.join(IFLESS)), text(&wav), &whole, &second]);
     let mut want = want.as_array().unwrap().iter().map(|p| p.as_f64().unwrap());
     let mut speech = 0;
     for (stream, first) in [("near", 0), ("far", half)] {
@@ -150,7 +146,7 @@ async fn a_minute_of_speech_in_two_streams_has_the_probabilities_of_onnx_runtime
 async fn after_kill_9_every_chunk_is_answered_once_and_the_answer_says_where_the_stream_began_anew() {
     let Some(shared) = shared("") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let bundle = templates::assemble("silero-vad", IFLESS, &shared, folder.path());
+    let bundle = template(folder.path(), "silero-vad", &shared);
     let wav = shared.join("models/silero-vad/test.wav");
     let chunks = &chunks(&wav)[..400];
     let mut rig = start(&[("vad", &bundle)]).await;
@@ -179,7 +175,7 @@ async fn after_kill_9_every_chunk_is_answered_once_and_the_answer_says_where_the
     assert!(fresh[0] == 0 && fresh.len() > 1, "the restart is a gap: {fresh:?}");
     let ends = fresh.iter().skip(1).copied().chain([chunks.len()]);
     let parts: Vec<String> = fresh.iter().zip(ends).map(|(from, to)| format!("{from}:{to}")).collect();
-    let model = bundle.join("model.onnx");
+    let model = shared.join(IFLESS);
     let mut arguments = vec!["silero", text(&model), text(&wav)];
     arguments.extend(parts.iter().map(String::as_str));
     let want = reference(&arguments);
@@ -193,11 +189,7 @@ async fn noise_suppression_of_two_networks_with_states_is_that_of_onnx_runtime()
     let Some(shared) = shared("") else { return };
     let folder = tempfile::tempdir().unwrap();
     let models = ["models/dtln/model_1.onnx", "models/dtln/model_2.onnx"];
-    let bundles: Vec<PathBuf> = ["dtln-1", "dtln-2"]
-        .into_iter()
-        .zip(models)
-        .map(|(template, model)| templates::assemble(template, model, &shared, folder.path()))
-        .collect();
+    let bundles = ["dtln-1", "dtln-2"].map(|name| template(folder.path(), name, &shared));
     let (first, second) = (shared.join(models[0]), shared.join(models[1]));
     let (wav, out) = (shared.join("models/silero-vad/test.wav"), folder.path().join("out.npz"));
     let steps = reference(&["dtln", text(&first), text(&second), text(&wav), "400", text(&out)]);
@@ -229,17 +221,17 @@ async fn noise_suppression_of_two_networks_with_states_is_that_of_onnx_runtime()
 async fn the_sound_of_a_machine_has_the_reconstruction_error_of_numpy_in_floats_and_in_bytes() {
     let Some(shared) = shared("") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let floats = templates::assemble("mlperf-ad", "models/mlperf-tiny/ad_f32.onnx", &shared, folder.path());
-    let bytes = templates::assemble("mlperf-ad-int8", "models/mlperf-tiny/ad_int8.onnx", &shared, folder.path());
+    let (floats, bytes) = ("models/mlperf-tiny/ad_f32.onnx", "models/mlperf-tiny/ad_int8.onnx");
+    let bundles = ["mlperf-ad", "mlperf-ad-int8"].map(|name| template(folder.path(), name, &shared));
     let clip = shared.join("models/mlperf-tiny/normal_id_01_00000000_hist_librosa.bin");
     let payload = std::fs::read(&clip).unwrap();
-    let mut rig = start(&[("floats", &floats), ("bytes", &bytes)]).await;
+    let mut rig = start(&[("floats", &bundles[0]), ("bytes", &bundles[1])]).await;
     let scales = ["0.3910152316093445", "89", "0.36449846625328064", "96"];
-    for (name, bundle, scales) in [("floats", &floats, &scales[..0]), ("bytes", &bytes, &scales[..])] {
+    for (name, model, scales) in [("floats", floats, &scales[..0]), ("bytes", bytes, &scales[..])] {
         let content_type = Some("application/octet-stream");
         let job = Job { payload: payload.clone().into(), content_type, ..Job::default() };
         let answer = rig.ask(name, &job.with("id", name)).await;
-        let model = bundle.join("model.onnx");
+        let model = shared.join(model);
         let want = reference(&[&["autoencoder", text(&model), text(&clip)], scales].concat());
         let (got, error) = (answer["answer"]["score"].as_f64().unwrap(), want[0].as_f64().unwrap());
         assert!((got - error).abs() <= 1e-4 * error, "{name}: {got}, numpy says {error}");
@@ -270,7 +262,7 @@ fn moments(cycle: &[Vec<f32>], from: usize, to: usize) -> Vec<f32> {
 async fn a_cycle_streamed_ten_seconds_at_a_time_is_graded_as_the_whole_cycle_is() {
     let Some(cycles) = cycles(&[3, 700, 1_200, 1_500, 2_100]) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let streamed = templates::hydraulic_stream(folder.path());
+    let streamed = hydraulic_stream(folder.path());
     let mut rig = start(&[("pump", &streamed), ("cycles", &root().join("models/hydraulic-pump"))]).await;
     for (number, cycle) in cycles.iter().enumerate() {
         let whole = rig.ask("cycles", &Job::raw(&cycle.concat()).with("id", format!("whole/{number}"))).await;
@@ -302,7 +294,7 @@ async fn a_cycle_streamed_ten_seconds_at_a_time_is_graded_as_the_whole_cycle_is(
 #[tokio::test]
 async fn a_gap_begins_a_stream_anew_and_one_beyond_the_limit_takes_the_oldest_place_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let mut rig = start(&[("pump", &templates::hydraulic_stream(folder.path()))]).await;
+    let mut rig = start(&[("pump", &hydraulic_stream(folder.path()))]).await;
     let job = |stream: &str, seq: u64| {
         let job = Job::raw(&[1.0; 80]).with("id", format!("{stream}/{seq}"));
         job.with("stream", stream).with("seq", seq.to_string())
@@ -335,7 +327,7 @@ async fn a_gap_begins_a_stream_anew_and_one_beyond_the_limit_takes_the_oldest_pl
 #[tokio::test]
 async fn over_http_a_stream_is_a_parameter_and_so_is_what_became_of_it() {
     let folder = tempfile::tempdir().unwrap();
-    let rig = start(&[("pump", &templates::hydraulic_stream(folder.path()))]).await;
+    let rig = start(&[("pump", &hydraulic_stream(folder.path()))]).await;
     until_ready(rig.http).await;
     let client = reqwest::Client::new();
     for (seq, samples, have) in [(7, 1, json!(1)), (8, 3, json!(4))] {
@@ -354,7 +346,7 @@ async fn over_http_a_stream_is_a_parameter_and_so_is_what_became_of_it() {
 #[test]
 fn the_inputs_of_infer_are_one_stream_in_their_order() {
     let folder = tempfile::tempdir().unwrap();
-    let bundle = templates::hydraulic_stream(folder.path());
+    let bundle = hydraulic_stream(folder.path());
     let files: Vec<String> = (0..3)
         .map(|number| {
             let path = folder.path().join(format!("{number}.bin"));
@@ -375,7 +367,7 @@ fn the_inputs_of_infer_are_one_stream_in_their_order() {
 #[test]
 fn a_model_that_listens_has_one_worker() {
     let folder = tempfile::tempdir().unwrap();
-    let bundle = templates::hydraulic_stream(folder.path());
+    let bundle = hydraulic_stream(folder.path());
     let config = folder.path().join("picket.toml");
     let text_of = |workers: usize| {
         format!(
