@@ -1,6 +1,6 @@
 //! From a checked configuration to the parts of the loop; the one place that looks into all registries.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use picket_core::{
@@ -25,7 +25,7 @@ use crate::{
     config::{AUDIT_RATE, Config, ConfigError, Demand, Escalation, ModelConfig, ProviderConfig, StoreConfig},
     decisions,
     export::Keeper,
-    inference::{pool::Pool, served::Served},
+    inference::{admit::admit, pool::Pool, prover::Prover, served::Served},
     ledger::{Ledger, line::Booked, open::last_budget},
     pipeline::Redaction,
     ports::{Attempts, Clock, Event, Store},
@@ -40,14 +40,14 @@ use crate::{
     transport::{ModelInfo, TransportContext, TransportSetup},
 };
 
-/// Loads and proves the models, then opens the transports. To be called inside a tokio runtime.
+/// Proves the models, each in a child of `prover`'s, and loads them; then opens the transports. To be called inside a tokio runtime.
 ///
 /// A model that does not load or does not prove itself is no error here: it is not served, every job for it is told why,
 /// and the others work.
 ///
 /// # Errors
 /// The store cannot be opened ([`crate::store::redb::OpenError`]), or a socket, or the system gives no thread.
-pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
+pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result<Parts> {
     let (inbox, events) = mpsc::channel::<Event>(limits::INBOX);
     let names: Vec<_> = config.models.iter().map(|model| model.name.clone()).collect();
     let telemetry = Arc::new(Telemetry::new(&names));
@@ -62,7 +62,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
 
     let mut models = Vec::new();
     for (index, model) in config.models.iter().enumerate() {
-        let loaded = load(model);
+        let loaded = load(model, prover);
         let redaction = match &loaded {
             Ok(served) => redaction(model, escalation.as_ref(), served)?.map(Arc::new),
             Err(_) => None,
@@ -92,8 +92,10 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
     let transports = start_transports(config.transports, &context)?;
     let demand = escalation.as_ref().map(|escalation| escalation.promise).unwrap_or_default();
     let mode = escalation.as_ref().map(|escalation| escalation.mode).unwrap_or_default();
+    let heard = |name: &str| transports.iter().any(|slot| slot.transport.amendments(name).is_some());
     let rules = config.models.iter().zip(&models).map(|(model, slot)| {
-        let amends = transports.iter().any(|transport| transport.transport.amendments(&slot.name).is_some());
+        // Nobody can be asked afterwards about a job that is not kept.
+        let amends = model.durable && heard(&slot.name);
         with_accuracies(rules_of(model, slot, amends, &asked, (demand, mode)), slot, &config.providers)
     });
     let rules = rules.collect();
@@ -103,6 +105,7 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         device,
         engine,
         store,
+        volatile: volatile(&config.models),
         models,
         transports,
         providers: config.providers.into_iter().map(provider_slot).collect(),
@@ -116,6 +119,11 @@ pub fn assemble(config: Config, clock: Clock) -> anyhow::Result<Parts> {
         inbox,
         events,
     })
+}
+
+/// Models whose jobs no disk is to see.
+fn volatile(models: &[ModelConfig]) -> HashSet<Arc<str>> {
+    models.iter().filter(|model| !model.durable).map(|model| model.name.clone()).collect()
 }
 
 /// `logs`: its decisions are written down.
@@ -310,12 +318,12 @@ pub fn redaction(
 ///
 /// # Errors
 /// Why it is not served.
-pub fn load(model: &ModelConfig) -> Result<Served, Failure> {
+pub fn load(model: &ModelConfig, prover: &Prover) -> Result<Served, Failure> {
     let bundle = Bundle::read(&model.bundle).map_err(|error| Failure::new(error.code, error.message))?;
     for warning in &bundle.warnings {
         tracing::warn!(model = %model.name, warning);
     }
-    Served::load(bundle)
+    admit(bundle, prover)
 }
 
 fn slot(

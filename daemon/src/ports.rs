@@ -4,6 +4,7 @@
 //! model bytes, a [`Provider`] answers what the local model could not. None of them knows another one; `run.rs` stands
 //! between any two.
 
+mod backend;
 mod meter;
 mod store;
 
@@ -26,6 +27,7 @@ use picket_core::{
 };
 use tokio::sync::mpsc;
 
+pub use self::backend::{Backend, BackendError, Constant, Fixed, Model, Runner};
 pub use self::meter::Meter;
 pub use self::store::{Attempts, DeadLetter, Death, Losses, NewRow, Recovered, Revived, Store, Write, Written};
 use crate::{
@@ -268,49 +270,6 @@ impl TensorSpec {
 pub struct Signature {
     pub inputs: Vec<TensorSpec>,
     pub outputs: Vec<TensorSpec>,
-}
-
-/// Why a model does not load or does not run.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum BackendError {
-    #[error("{0}")]
-    Unsupported(String),
-    #[error("{0}")]
-    Broken(String),
-    #[error("{0}")]
-    Run(String),
-}
-
-/// Makes runnable models of bytes.
-pub trait Backend: Sync {
-    /// The backend's name in a bundle.
-    fn name(&self) -> &'static str;
-
-    /// Parses and optimises. `shapes` fixes the inputs' shapes where the model leaves them open.
-    ///
-    /// # Errors
-    /// The bytes are no model, or use something that this backend cannot do right.
-    fn load(&self, model: &[u8], shapes: Option<&[Vec<usize>]>) -> Result<Arc<dyn Model>, BackendError>;
-}
-
-/// A loaded model, shared by its threads.
-pub trait Model: Send + Sync {
-    fn signature(&self) -> &Signature;
-
-    /// A runner for one thread.
-    ///
-    /// # Errors
-    /// The model cannot be instantiated.
-    fn runner(self: Arc<Self>) -> Result<Box<dyn Runner>, BackendError>;
-}
-
-/// A model in the hands of one thread.
-pub trait Runner {
-    /// `inputs` in the signature's order, checked against it. Outputs come in the signature's order.
-    ///
-    /// # Errors
-    /// The backend failed; the runner stays usable.
-    fn run(&mut self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, BackendError>;
 }
 
 /// What an inference thread made of a job.

@@ -6,7 +6,7 @@
 mod heartbeat;
 mod house;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use picket_core::{
     Input,
@@ -58,6 +58,8 @@ pub struct Parts {
     pub device: Arc<str>,
     pub engine: Engine,
     pub store: Box<dyn Store>,
+    /// Models whose jobs are in memory only, whatever the store is.
+    pub volatile: HashSet<Arc<str>>,
     pub models: Vec<ModelSlot>,
     pub transports: Vec<TransportSlot>,
     pub providers: Vec<ProviderSlot>,

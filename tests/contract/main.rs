@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is broken")]
 
-mod float_models;
+mod models;
+mod prescan;
 mod proof;
+mod prover;
 mod run_loop;
+mod sandbox;

@@ -8,7 +8,8 @@ use picket::{
     inference::{pool::Pool, served::Served},
     ledger::Ledger,
     ports::{
-        Asking, Backend, BackendError, Clock, Content, Message, Model, Provider, Question, Runner, Signature, Upstream,
+        Asking, Backend, BackendError, Clock, Content, Fixed, Message, Model, Provider, Question, Runner, Signature,
+        Upstream,
     },
     run::{self, Ended, ModelSlot, Parts, ProviderSlot, TransportSlot},
     store::{attempts::NoAttempts, memory::MemoryStore},
@@ -103,6 +104,7 @@ async fn start(setup: Setup) -> Running {
                 .collect(),
         ),
         store: Box::new(MemoryStore::new(setup.store_bytes)),
+        volatile: std::collections::HashSet::new(),
         models: vec![ModelSlot {
             name: "digits".into(),
             version: "1".into(),
@@ -180,10 +182,12 @@ impl Backend for Scripted {
         "scripted"
     }
 
-    fn load(&self, _model: &[u8], _shapes: Option<&[Vec<usize>]>) -> Result<Arc<dyn Model>, BackendError> {
+    fn load_fixed(&self, _model: &[u8], _fixed: &Fixed<'_>) -> Result<Arc<dyn Model>, BackendError> {
         let bundle = digits();
         let signature = Signature { inputs: bundle.inputs, outputs: bundle.outputs };
-        Ok(Arc::new(ScriptedModel { signature, script: self.0, runs: Default::default() }))
+        // The run before the first is the one that shows that it runs, before it serves.
+        let runs = std::sync::atomic::AtomicUsize::new(usize::MAX);
+        Ok(Arc::new(ScriptedModel { signature, script: self.0, runs }))
     }
 }
 

@@ -5,12 +5,15 @@
 
 pub mod broker;
 pub mod bundles;
+pub mod caller;
 pub mod client;
 pub mod daemon;
 pub mod damage;
 pub mod fake_broker;
 pub mod golden;
+pub mod hostile;
 pub mod mlserver;
+pub mod onnx;
 pub mod proxy;
 pub mod script;
 

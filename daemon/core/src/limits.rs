@@ -151,12 +151,44 @@ pub const MAX_BODY_BYTES: usize = 64 << 20;
 pub const MAX_PROVIDER_BYTES: usize = 1 << 20;
 /// Largest model file.
 pub const MAX_MODEL_BYTES: u64 = 512 << 20;
+/// Memory of the process that proves a model, at least …
+pub const PROOF_BYTES: u64 = 512 << 20;
+/// … and so much more for each byte of the model's file: as read, decoded, and laid out for the processor.
+pub const PROOF_BYTES_PER_MODEL_BYTE: u64 = 8;
+/// A proof takes no longer than this …
+pub const PROOF_WAIT: Span = Span::from_millis(30_000);
+/// … and this for each MiB of the model's file.
+pub const PROOF_WAIT_PER_MIB: Span = Span::from_millis(2_000);
+/// Stack of a proof: an eighth less than the threads have that run the model later.
+pub const PROOF_STACK_BYTES: usize = 7 << 18;
+/// Files that the process has open which proves a model.
+pub const PROOF_FILES: u64 = 16;
+/// Bytes of what that process says, and of what it complains.
+pub const PROOF_SAID_BYTES: u64 = 64 << 10;
+/// Nodes of one ONNX file, all graphs together, and when its functions are written out.
+pub const ONNX_NODES: usize = 65_536;
+/// Tensors of one.
+pub const ONNX_TENSORS: usize = 65_536;
+/// Messages and texts of one.
+pub const ONNX_PARTS: usize = 2 << 20;
+/// Elements of its tensors, and again of what its operators make of constants.
+pub const ONNX_ELEMENTS: usize = 512 << 20;
+/// Graphs inside one another, types inside one another, functions that call one another.
+pub const ONNX_DEPTH: usize = 16;
+/// Bytes of a name in it; converters chain the names of layers that they fuse.
+pub const ONNX_NAME_BYTES: usize = 16 << 10;
+/// Bytes of a dimension that is written as an expression; who parses it goes as deep as it is nested.
+pub const ONNX_DIM_BYTES: usize = 1 << 10;
+/// Inputs and outputs of one.
+pub const ONNX_FACES: usize = 1_024;
 /// Bytes of one file of golden vectors, packed and unpacked.
 pub const MAX_GOLDEN_BYTES: u64 = 64 << 20;
 /// Arrays in one file of golden vectors.
 pub const GOLDEN_ARRAYS: usize = 64;
 /// Golden vectors of one bundle.
 pub const GOLDEN_VECTORS: usize = 64;
+/// Conditions of `If` nodes that are looked into when a plan is made of a model.
+pub const FOLDED_IFS: usize = 1024;
 /// Bytes of one file of labelled cases, packed and unpacked.
 pub const MAX_LABELLED_BYTES: u64 = 1 << 30;
 /// Labelled cases that a calibration takes.

@@ -26,7 +26,7 @@ pub struct Found {
 /// # Errors
 /// `bundle/bad-calibration`: the file is there, and is none. `bundle/unreadable`, `bundle/too-large`.
 pub fn read(folder: &Folder, bundle: &Bundle) -> Result<Found, BundleError> {
-    if !folder.path_of(FILE).exists() {
+    if !folder.has(FILE) {
         return Ok(Found::default());
     }
     let bytes = folder.read(FILE, limits::CONFIG_BYTES)?;

@@ -36,6 +36,15 @@ pub fn read_all(folder: &Folder, manifest: &Manifest, declared: &Declared) -> Re
     golden.iter().map(|raw| read(folder, manifest, declared, raw)).collect()
 }
 
+/// What is wrong with each of the vectors. `declared`: what they have to fit, where that is known.
+pub(super) fn faults(folder: &Folder, manifest: &Manifest, declared: Option<&Declared>) -> Vec<BundleError> {
+    let fault = |raw: &RawGolden| match declared {
+        Some(declared) => read(folder, manifest, declared, raw).err(),
+        None => folder.read(raw.file.get_ref(), limits::MAX_GOLDEN_BYTES).err(),
+    };
+    manifest.raw.golden.iter().filter_map(fault).collect()
+}
+
 fn read(folder: &Folder, manifest: &Manifest, declared: &Declared, raw: &RawGolden) -> Result<Golden, BundleError> {
     let tolerance = *raw.tolerance.get_ref();
     if !(tolerance.is_finite() && tolerance >= 0.0) {

@@ -31,13 +31,15 @@ pub struct Raw {
     #[serde(default)]
     pub input: Vec<RawTensor>,
     #[serde(default)]
+    pub constant: Vec<RawConstant>,
+    #[serde(default)]
     pub output: Vec<RawTensor>,
     #[serde(default)]
     pub prepare: Vec<RawStep>,
     #[serde(default)]
     pub conclude: Vec<RawStep>,
     pub decision: Option<Spanned<RawDecision>>,
-    pub card: Option<Card>,
+    pub card: Option<Spanned<Card>>,
     #[serde(default)]
     pub golden: Vec<RawGolden>,
 }
@@ -79,6 +81,15 @@ pub struct RawTensor {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct RawConstant {
+    /// The model's name of it.
+    pub input: Spanned<String>,
+    /// A number or a truth value for all elements, or a list with one for each.
+    pub value: Spanned<toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RawDecision {
     pub temperature: Option<Spanned<f32>>,
     /// A probability; of an anomaly score, where it begins to be an anomaly.
@@ -116,6 +127,26 @@ pub struct Card {
     pub risk_class: String,
     /// Who answers for it.
     pub responsible: String,
+}
+
+/// What `picket model init` writes where only a person knows what belongs there.
+pub const PLACEHOLDER: &str = "FILL IN";
+
+impl Card {
+    /// Keys that nobody has filled in.
+    pub fn open_keys(&self) -> Vec<&'static str> {
+        let keys = [
+            ("intended_use", &self.intended_use),
+            ("training_data", &self.training_data),
+            ("data_licence", &self.data_licence),
+            ("known_limits", &self.known_limits),
+            ("measured", &self.measured),
+            ("risk_class", &self.risk_class),
+            ("responsible", &self.responsible),
+        ];
+        let open = |(_, text): &(&str, &String)| text.trim().is_empty() || text.starts_with(PLACEHOLDER);
+        keys.into_iter().filter(open).map(|(key, _)| key).collect()
+    }
 }
 
 /// Reads and parses the manifest of a folder.

@@ -5,9 +5,11 @@
 
 pub mod calibration;
 mod check;
+mod constants;
 mod decision;
 pub(crate) mod files;
 pub mod golden;
+pub mod inspect;
 mod manifest;
 pub mod npz;
 mod steps;
@@ -26,10 +28,14 @@ use picket_core::{
 };
 
 use self::files::Folder;
-pub use self::{golden::Golden, manifest::Card};
+pub use self::{
+    files::Files,
+    golden::Golden,
+    manifest::{Card, PLACEHOLDER},
+};
 use crate::{
     pipeline::{conclude::Conclude, prepare::Step},
-    ports::TensorSpec,
+    ports::{Constant, TensorSpec},
 };
 
 /// The file that makes a folder a bundle.
@@ -48,6 +54,8 @@ pub struct Bundle {
     pub inputs: Vec<TensorSpec>,
     /// What the model gives. Empty: not declared.
     pub outputs: Vec<TensorSpec>,
+    /// Inputs of the model that no job brings.
+    pub constants: Vec<Constant>,
     pub prepare: Vec<Step>,
     /// The inputs after the prepare steps: what the model takes. Empty as `inputs`.
     pub prepared: Vec<TensorSpec>,
@@ -74,6 +82,8 @@ pub struct Bundle {
     pub calibration: calibration::Found,
     /// Sentences for the operator.
     pub warnings: Vec<String>,
+    /// What it was read from, for who proves it. Let go when that is done.
+    pub files: Files,
 }
 
 /// What a model is for, and so what its outputs mean.
@@ -128,21 +138,28 @@ impl Bundle {
     /// `bundle/bad-golden`, `bundle/bad-calibration` or `model/hash-mismatch`.
     pub fn read(path: &Path) -> Result<Self, BundleError> {
         if is_bare_model(path) && path.is_file() {
-            return Self::read_bare(path);
+            return Ok(Self::bare(path, files::read_capped(path, limits::MAX_MODEL_BYTES)?));
         }
-        let folder = Folder::open(path)?;
+        Self::read_folder(Folder::open(path)?)
+    }
+
+    /// Reads a bundle once more, out of what it was read from before.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn again(mut files: Files) -> Result<Self, BundleError> {
+        match files.contents.as_mut_slice() {
+            [(name, model)] if name.is_empty() => Ok(Self::bare(&files.path, std::mem::take(model))),
+            _ => Self::read_folder(Folder::again(files)),
+        }
+    }
+
+    fn read_folder(folder: Folder) -> Result<Self, BundleError> {
         let manifest = manifest::read(&folder)?;
         let declared = check::check(&manifest)?;
         let model = folder.read_model(&declared.model, limits::MAX_MODEL_BYTES)?;
-        let sha256 = files::sha256(&model);
-        if sha256 != manifest.raw.model.sha256.get_ref().to_ascii_lowercase() {
-            let message = format!(
-                "{} is not the file that {MANIFEST} describes: its SHA-256 is {sha256}, not {}",
-                folder.show(declared.model.name()),
-                manifest.raw.model.sha256.get_ref()
-            );
-            return Err(BundleError::new("model/hash-mismatch", message));
-        }
+        let shown = folder.show(declared.model.name());
+        let sha256 = files::expect_sha256(&shown, &model, manifest.raw.model.sha256.get_ref())?;
         let golden = golden::read_all(&folder, &manifest, &declared)?;
         let raw = manifest.raw;
         let mut bundle = Self {
@@ -151,6 +168,7 @@ impl Bundle {
             task: declared.task,
             labels: declared.labels,
             inputs: declared.inputs,
+            constants: declared.constants,
             outputs: declared.outputs,
             prepare: declared.prepare,
             prepared: declared.prepared,
@@ -160,12 +178,13 @@ impl Bundle {
             sigma: declared.decision.sigma,
             temperature: declared.decision.temperature,
             threshold: declared.decision.threshold,
-            card: raw.card,
+            card: raw.card.map(toml::Spanned::into_inner),
             model,
             sha256,
             golden,
             calibration: calibration::Found::default(),
             warnings: Vec::new(),
+            files: Files::default(),
         };
         bundle.calibration = calibration::read(&folder, &bundle)?;
         if bundle.calibration.state == State::Mismatch {
@@ -174,6 +193,7 @@ impl Bundle {
                 folder.show(calibration::FILE)
             ));
         }
+        bundle.files = folder.into_files();
         Ok(bundle)
     }
 
@@ -194,19 +214,19 @@ impl Bundle {
     }
 
     /// A bare model works, but nothing says what it is for and nothing proves it.
-    fn read_bare(path: &Path) -> Result<Self, BundleError> {
-        let model = files::read_capped(path, limits::MAX_MODEL_BYTES)?;
+    pub(crate) fn bare(path: &Path, model: Bytes) -> Self {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let warning = format!(
             "{} is a bare model: no card, no golden vectors, so nothing proves that it answers right on this CPU",
             path.display()
         );
-        Ok(Self {
+        Self {
             name,
             version: "0".to_owned(),
             task: Task::Tensor,
             labels: Arc::from([]),
             inputs: Vec::new(),
+            constants: Vec::new(),
             outputs: Vec::new(),
             prepare: Vec::new(),
             prepared: Vec::new(),
@@ -218,11 +238,12 @@ impl Bundle {
             threshold: None,
             card: None,
             sha256: files::sha256(&model),
+            files: Files { path: path.to_owned(), contents: vec![(String::new(), model.clone())] },
             model,
             golden: Vec::new(),
             calibration: calibration::Found::default(),
             warnings: vec![warning],
-        })
+        }
     }
 }
 

@@ -99,6 +99,27 @@ fn mistake(from: &str, to: &str) -> String {
 }
 
 #[test]
+fn inputs_of_the_model_may_be_constant() {
+    let site =
+        |constant: &str| Site::new(&GOOD.replace("[[output]]", &format!("[[constant]]\n{constant}\n[[output]]")));
+    let with = |constant: &str| Bundle::read(site(constant).folder.path()).unwrap();
+    let bundle = with("input = \"sr\"\nvalue = 16000");
+    assert_eq!(bundle.constants, [Constant { input: "sr".to_owned(), values: vec![16_000.0] }]);
+    let bundle = with("input = \"mask\"\nvalue = [true, false, 0.5]");
+    assert_eq!(bundle.constants[0].values, [1.0, 0.0, 0.5]);
+    for (constant, why) in [
+        ("input = \"pixels\"\nvalue = 1", "`pixels` is an [[input]], which jobs bring"),
+        ("input = \"a\"\nvalue = 1\n[[constant]]\ninput = \"a\"\nvalue = 2", "`a` is constant already"),
+        ("input = \"a\"\nvalue = \"b\"", "`value` is a number"),
+        ("input = \"a\"\nvalue = 9007199254740993", "`value` is a number"),
+        ("input = \"a\"\nvalue = []", "0 values make no tensor"),
+    ] {
+        let mistake = site(constant).mistake();
+        assert!(mistake.starts_with("error[bundle/invalid]") && mistake.contains(why), "{mistake}");
+    }
+}
+
+#[test]
 fn a_good_bundle_is_read_whole() {
     let bundle = Bundle::read(Site::new(GOOD).folder.path()).unwrap();
     assert_eq!((bundle.name.as_str(), bundle.version.as_str(), bundle.task), ("digits", "3", Task::Classify));

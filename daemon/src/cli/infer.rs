@@ -10,6 +10,7 @@ use picket_core::{
     time::Span,
 };
 
+use super::Trial;
 use crate::{
     answer::{
         self, Facts,
@@ -21,12 +22,12 @@ use crate::{
     ports::{Content, Face, Runner},
 };
 
-pub fn run(bundle: &Path, inputs: &[std::path::PathBuf], as_json: bool) -> anyhow::Result<()> {
+pub fn run(bundle: &Path, inputs: &[std::path::PathBuf], trial: &Trial, as_json: bool) -> anyhow::Result<()> {
     let bundle = Bundle::read(bundle)?;
     for warning in &bundle.warnings {
         eprintln!("warning: {warning}");
     }
-    let served = Served::load(bundle).map_err(|failure| super::failure_error(&failure))?;
+    let served = trial.load(bundle)?;
     let mut runner = served.runner().map_err(|failure| super::failure_error(&failure))?;
     let mut failed = 0;
     for input in inputs {

@@ -34,6 +34,9 @@ pub struct ModelConfig {
     pub deadline: Span,
     /// Doubtful answers leave at once, and a provider corrects them later.
     pub at_once: bool,
+    /// A job is on the disk before it is acknowledged. Without, it is in memory only: for control loops, whose answers are
+    /// worth nothing a moment later. Lost with the process, never amended, not among the dead letters.
+    pub durable: bool,
     /// What is taken out of its jobs' inputs before they leave redacted; `None`: what `[escalation]` says.
     pub redact: Option<Vec<RedactStep>>,
     /// What a right answer is worth, by the label that the model gives: of a budget, the most valuable get the most.
@@ -50,6 +53,7 @@ struct Raw {
     when_full: Option<Spanned<String>>,
     deadline_ms: Option<Spanned<u64>>,
     answer: Option<Spanned<String>>,
+    durable: Option<bool>,
     redact: Option<RawSteps>,
 }
 
@@ -86,6 +90,10 @@ fn check(
         Some(word) => choose(section, "answer", word, &[("with-deadline", false), ("amend", true)], &[])?,
         None => false,
     };
+    if let (true, Some(false), Some(word)) = (at_once, raw.durable, &raw.answer) {
+        let message = "a job that is not kept (`durable = false`) cannot be corrected later";
+        return Err(section.error(Some(word.span()), message));
+    }
     let most_workers = limits::WORKERS_PER_MODEL as u64;
     let workers = number(section, "workers", raw.workers.as_ref(), 1..=most_workers, 1)?;
     let most_queue = limits::MODEL_QUEUE_MAX as u64;
@@ -102,6 +110,7 @@ fn check(
         when_full,
         deadline: Span::from_millis(deadline_ms),
         at_once,
+        durable: raw.durable.unwrap_or(true),
         redact,
         value,
     })

@@ -1,6 +1,10 @@
 //! Inference: backends, models that have proven themselves, and the threads that run them.
 
+pub mod admit;
 pub mod pool;
+pub mod prescan;
+mod probe;
+pub mod prover;
 pub mod served;
 #[cfg(feature = "tract")]
 mod tract;

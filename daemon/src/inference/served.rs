@@ -8,7 +8,7 @@ use std::{
 
 use picket_core::{job::Failure, time::Span};
 
-use super::BACKENDS;
+use super::{BACKENDS, probe::probe};
 use crate::{
     bundle::{Bundle, golden},
     pipeline::{
@@ -16,7 +16,7 @@ use crate::{
         conclude::{Ran, conclude},
         prepare::{Prepared, prepare},
     },
-    ports::{Backend, Content, Inferred, Model, Runner, Signature, TensorSpec},
+    ports::{Backend, Content, Fixed, Inferred, Model, Runner, Signature, TensorSpec},
     tensor::Tensor,
 };
 
@@ -44,8 +44,16 @@ impl Served {
     }
 
     pub fn load_with(backend: &dyn Backend, bundle: Bundle) -> Result<Self, Failure> {
+        let served = Self::proven_elsewhere(backend, bundle)?;
+        served.prove()?;
+        Ok(served)
+    }
+
+    /// Loads a bundle whose golden vectors came out right in another process, on this CPU and with this program.
+    pub(super) fn proven_elsewhere(backend: &dyn Backend, bundle: Bundle) -> Result<Self, Failure> {
         let shapes = declared_shapes(&bundle)?;
-        let loaded = catch_unwind(AssertUnwindSafe(|| backend.load(&bundle.model, shapes.as_deref())));
+        let fixed = Fixed { shapes: shapes.as_deref(), constants: &bundle.constants };
+        let loaded = catch_unwind(AssertUnwindSafe(|| backend.load_fixed(&bundle.model, &fixed)));
         let model = match loaded {
             Ok(Ok(model)) => model,
             Ok(Err(error)) => return Err(backend_failure(&bundle, &error)),
@@ -56,13 +64,15 @@ impl Served {
         };
         let signature = job_signature(&bundle, model.signature())?;
         let proven = !bundle.golden.is_empty();
-        let served = Self { bundle, model, signature, proven };
-        served.prove()?;
-        Ok(served)
+        Ok(Self { bundle, model, signature, proven })
     }
 
     /// Runs every golden vector at the model's boundary.
     fn prove(&self) -> Result<(), Failure> {
+        if self.bundle.golden.is_empty() {
+            // A new runner for each try: a panic may tear its state.
+            return probe(self.model.as_ref(), |inputs| run_caught(self.runner()?.as_mut(), inputs).map(|_| ()));
+        }
         let mut runner = self.runner()?;
         for vector in &self.bundle.golden {
             let got = run_caught(runner.as_mut(), vector.inputs.clone());
@@ -111,7 +121,7 @@ impl Served {
 }
 
 /// A panic in a backend is a failed job, not a dead thread. The caller must make a new runner after `model/panicked`.
-fn run_caught(runner: &mut dyn Runner, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Failure> {
+pub(super) fn run_caught(runner: &mut dyn Runner, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Failure> {
     match catch_unwind(AssertUnwindSafe(|| runner.run(inputs))) {
         Ok(Ok(outputs)) => Ok(outputs),
         Ok(Err(error)) => Err(Failure::new("model/failed", error.to_string())),

@@ -102,7 +102,7 @@ impl House {
             device: parts.device,
             clock,
             engine: parts.engine,
-            desk: Desk::open(parts.store, &parts.inbox)?,
+            desk: Desk::open(parts.store, parts.volatile, &parts.inbox)?,
             store_bytes,
             max_job_bytes,
             broken,
@@ -180,7 +180,7 @@ impl House {
         match event {
             Event::Job(request) => self.hear_job(Arc::new(*request), None),
             Event::Stored(done) => {
-                self.desk.returned();
+                let done = self.desk.returned(done);
                 self.stored(done);
             }
             Event::Errand(errand) => self.desk.errand(errand),
@@ -241,10 +241,7 @@ impl House {
                 self.hear_core(input);
             }
             match self.desk.turn(self.clock.now(), self.stopping) {
-                Some(done) => {
-                    self.desk.returned();
-                    self.stored(done);
-                }
+                Some(done) => self.stored(done),
                 None if self.follow_ups.is_empty() => break,
                 None => {}
             }
@@ -315,7 +312,11 @@ impl House {
             }
             Action::Deliver { transport, row, epoch } => match self.fresh.get(&row).cloned() {
                 Some(message) => self.deliver(transport, row, epoch, Some(message)),
-                None => self.desk.fetch((transport, row, epoch)),
+                None => {
+                    if let Some(message) = self.desk.fetch((transport, row, epoch)) {
+                        self.deliver(transport, row, epoch, message);
+                    }
+                }
             },
             Action::Confirm { row } => {
                 failpoint::hit("confirm");

@@ -3,7 +3,11 @@
 //! One batch is at the store at a time. What comes meanwhile is the next batch: under load one sync serves many jobs, and
 //! without load nobody waits for company.
 
-use std::{sync::Arc, sync::mpsc, thread};
+use std::{
+    collections::HashSet,
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use picket_core::{
     inquiry::InquiryId,
@@ -14,6 +18,7 @@ use picket_core::{
 
 use tokio::sync::oneshot;
 
+use super::volatile::Volatile;
 use crate::ports::{Ask, DeadLetter, Event, Inbox, Message, Request, Revived, Store, Write, Written};
 
 /// A row that its transport is ready for and that has to be read first.
@@ -78,6 +83,10 @@ enum Place {
 /// The run loop's side of the store.
 pub struct Desk {
     place: Place,
+    /// Beside it, what no disk is to see.
+    volatile: Volatile,
+    /// Payload bytes at the store, when it last answered.
+    durable_bytes: usize,
     next: Batch,
     /// A batch is at the store, since then.
     busy: Option<Moment>,
@@ -86,9 +95,13 @@ pub struct Desk {
 }
 
 impl Desk {
+    /// `volatile`: models whose jobs are not to wait for a disk.
+    ///
     /// # Errors
     /// The system gives no thread.
-    pub fn open(store: Box<dyn Store>, inbox: &Inbox) -> std::io::Result<Self> {
+    pub fn open(store: Box<dyn Store>, volatile: HashSet<Arc<str>>, inbox: &Inbox) -> std::io::Result<Self> {
+        let volatile = Volatile::new(volatile, store.max_bytes());
+        let durable_bytes = store.bytes();
         let place = if store.waits() {
             let (to, batches) = mpsc::sync_channel(BATCHES);
             let inbox = inbox.clone();
@@ -98,18 +111,25 @@ impl Desk {
         } else {
             Place::Here(store)
         };
-        Ok(Self { place, next: Batch::default(), busy: None, confirms_since: None })
+        let next = Batch::default();
+        Ok(Self { place, volatile, durable_bytes, next, busy: None, confirms_since: None })
     }
 
     pub fn write(&mut self, write: Write, now: Moment) {
+        let Some(write) = self.volatile.take(write) else { return };
         if matches!(write, Write::Confirm { .. }) {
             self.confirms_since.get_or_insert(now);
         }
         self.next.writes.push(write);
     }
 
-    pub fn fetch(&mut self, fetch: Fetch) {
-        self.next.fetches.push(fetch);
+    /// The row, where it is at hand; else it comes with the next batch.
+    pub fn fetch(&mut self, fetch: Fetch) -> Option<Option<Arc<Message>>> {
+        let at_hand = self.volatile.row(fetch.1);
+        if at_hand.is_none() {
+            self.next.fetches.push(fetch);
+        }
+        at_hand
     }
 
     pub fn inquire(&mut self, inquire: Inquire) {
@@ -121,9 +141,12 @@ impl Desk {
     }
 
     /// Everything that was handed over is durable.
-    pub const fn idle(&self) -> bool {
-        self.busy.is_none()
-            && self.next.writes.is_empty()
+    pub fn idle(&self) -> bool {
+        self.busy.is_none() && self.volatile.idle() && self.nothing_next()
+    }
+
+    const fn nothing_next(&self) -> bool {
+        self.next.writes.is_empty()
             && self.next.fetches.is_empty()
             && self.next.inquiries.is_empty()
             && self.next.errands.is_empty()
@@ -136,7 +159,12 @@ impl Desk {
 
     /// Hands over the next batch if the store is free and something is worth it. A store without a thread answers at once.
     pub fn turn(&mut self, now: Moment, at_once: bool) -> Option<Done> {
-        if self.busy.is_some() || self.idle() || (!at_once && self.can_wait(now)) {
+        if !self.volatile.idle() {
+            let written = self.volatile.turn();
+            let bytes = self.durable_bytes + self.volatile.bytes();
+            return Some(Done { written, bytes, ..Done::default() });
+        }
+        if self.busy.is_some() || self.nothing_next() || (!at_once && self.can_wait(now)) {
             return None;
         }
         let mut batch = std::mem::take(&mut self.next);
@@ -144,11 +172,16 @@ impl Desk {
         let left = self.next.writes.iter().any(|write| matches!(write, Write::Confirm { .. }));
         self.confirms_since = left.then_some(now);
         match &mut self.place {
-            Place::Here(store) => Some(perform(store.as_mut(), batch)),
-            Place::Away { to, .. } => {
+            Place::Here(store) => {
+                let done = perform(store.as_mut(), batch);
+                Some(self.returned(done))
+            }
+            Place::Away { to, .. } if to.as_ref().is_some_and(|to| to.try_send(batch).is_ok()) => {
                 self.busy = Some(now);
-                let sent = to.as_ref().is_some_and(|to| to.try_send(batch).is_ok());
-                (!sent).then(|| Done { broken: Some("the store's thread is gone".to_owned()), ..Done::default() })
+                None
+            }
+            Place::Away { .. } => {
+                Some(Done { broken: Some("the store's thread is gone".to_owned()), ..Done::default() })
             }
         }
     }
@@ -159,8 +192,10 @@ impl Desk {
     }
 
     /// The store has answered.
-    pub const fn returned(&mut self) {
+    pub fn returned(&mut self, done: Done) -> Done {
         self.busy = None;
+        self.durable_bytes = done.bytes;
+        Done { bytes: done.bytes + self.volatile.bytes(), ..done }
     }
 
     /// Confirmations alone are in no hurry: losing them only means that a result is delivered twice.

@@ -52,6 +52,17 @@ impl MemoryStore {
         }
     }
 
+    /// Its rows are numbered from there on.
+    #[must_use]
+    pub fn with_rows_from(self, first: u64) -> Self {
+        Self { next_row: first, ..self }
+    }
+
+    /// The result of this job could be repeated.
+    pub fn keeps(&self, id: &JobId) -> bool {
+        self.kept.contains_key(id)
+    }
+
     fn write(&mut self, write: Write) -> Written {
         match write {
             Write::Accept { job, request, was_dead } => {

@@ -1,7 +1,7 @@
 //! Stores: where jobs and results stay while they must.
 //!
 //! [`redb`] keeps them on the disk, [`memory`] as long as the process lives. [`desk`] stands between the run loop, which
-//! never waits, and a store that does.
+//! never waits, and a store that does; [`volatile`] holds what no disk is to see.
 
 pub mod attempts;
 mod blobs;
@@ -10,6 +10,7 @@ pub mod memory;
 mod records;
 pub mod redb;
 mod reserve;
+mod volatile;
 
 use std::sync::Arc;
 

@@ -11,10 +11,13 @@ use tract_onnx::{
     tract_hir::internal::{DimLike, Factoid, InferenceFact, InferenceModel, InferenceModelExt},
 };
 
-use super::{convert, softmax};
+use super::{
+    convert, graph, operators, refusals,
+    rewrites::{self, Known, Rewrite},
+};
 use crate::{
     ports::{BackendError, Signature, TensorSpec},
-    tensor::{Dtype, elements},
+    tensor::{Dtype, elements, shape_text},
 };
 
 pub(super) fn parse(model: &[u8]) -> Result<pb::ModelProto, BackendError> {
@@ -24,6 +27,7 @@ pub(super) fn parse(model: &[u8]) -> Result<pb::ModelProto, BackendError> {
     if proto.graph.is_none() {
         return Err(BackendError::Broken("not an ONNX model: it has no graph".to_owned()));
     }
+    operators::check(&proto, &rewrites::reader(rewrites::TABLE))?;
     Ok(proto)
 }
 
@@ -32,13 +36,7 @@ pub(super) fn signature(proto: &pb::ModelProto, shapes: Option<&[Vec<usize>]>) -
     let Some(graph) = &proto.graph else {
         return Err(BackendError::Broken("the model has no graph".to_owned()));
     };
-    let initialised = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
-    let mut inputs = graph
-        .input
-        .iter()
-        .filter(|input| !initialised(&input.name))
-        .map(|input| spec(input, "input"))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut inputs = graph::inputs(graph).map(|input| spec(input, "input")).collect::<Result<Vec<_>, _>>()?;
     if let Some(shapes) = shapes {
         if shapes.len() != inputs.len() {
             let message = format!("the model has {} inputs, {} were declared", inputs.len(), shapes.len());
@@ -56,7 +54,7 @@ pub(super) fn signature(proto: &pb::ModelProto, shapes: Option<&[Vec<usize>]>) -
     Ok(Signature { inputs, outputs })
 }
 
-fn spec(value: &pb::ValueInfoProto, what: &str) -> Result<TensorSpec, BackendError> {
+pub(super) fn spec(value: &pb::ValueInfoProto, what: &str) -> Result<TensorSpec, BackendError> {
     use pb::{tensor_shape_proto::dimension, type_proto};
     let name = value.name.clone();
     let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
@@ -65,7 +63,7 @@ fn spec(value: &pb::ValueInfoProto, what: &str) -> Result<TensorSpec, BackendErr
     let dtype = pb::tensor_proto::DataType::try_from(tensor.elem_type)
         .ok()
         .and_then(onnx_dtype)
-        .ok_or_else(|| BackendError::Unsupported(format!("{what} {name:?} has ONNX type {}", tensor.elem_type)))?;
+        .ok_or_else(|| BackendError::Unsupported(format!("{what} {name:?} is of {}", type_name(tensor.elem_type))))?;
     let shape = tensor.shape.as_ref().map(|shape| {
         let dim = |d: &pb::tensor_shape_proto::Dimension| match d.value {
             Some(dimension::Value::DimValue(n)) => usize::try_from(n).ok().filter(|n| *n > 0),
@@ -76,23 +74,33 @@ fn spec(value: &pb::ValueInfoProto, what: &str) -> Result<TensorSpec, BackendErr
     Ok(TensorSpec { name, dtype, shape: shape.unwrap_or_default() })
 }
 
-const fn onnx_dtype(data_type: pb::tensor_proto::DataType) -> Option<Dtype> {
+/// ONNX's own name of an element type.
+fn type_name(elem_type: i32) -> String {
+    pb::tensor_proto::DataType::try_from(elem_type)
+        .map_or_else(|_| format!("ONNX type {elem_type}"), |known| known.as_str_name().to_owned())
+}
+
+fn onnx_dtype(known: pb::tensor_proto::DataType) -> Option<Dtype> {
+    Dtype::ALL.into_iter().find(|dtype| data_type(*dtype) == known)
+}
+
+/// ONNX's element type of ours.
+pub(super) const fn data_type(dtype: Dtype) -> pb::tensor_proto::DataType {
     use pb::tensor_proto::DataType;
-    Some(match data_type {
-        DataType::Bool => Dtype::Bool,
-        DataType::Int8 => Dtype::Int8,
-        DataType::Int16 => Dtype::Int16,
-        DataType::Int32 => Dtype::Int32,
-        DataType::Int64 => Dtype::Int64,
-        DataType::Uint8 => Dtype::Uint8,
-        DataType::Uint16 => Dtype::Uint16,
-        DataType::Uint32 => Dtype::Uint32,
-        DataType::Uint64 => Dtype::Uint64,
-        DataType::Float16 => Dtype::Fp16,
-        DataType::Float => Dtype::Fp32,
-        DataType::Double => Dtype::Fp64,
-        _ => return None,
-    })
+    match dtype {
+        Dtype::Bool => DataType::Bool,
+        Dtype::Int8 => DataType::Int8,
+        Dtype::Int16 => DataType::Int16,
+        Dtype::Int32 => DataType::Int32,
+        Dtype::Int64 => DataType::Int64,
+        Dtype::Uint8 => DataType::Uint8,
+        Dtype::Uint16 => DataType::Uint16,
+        Dtype::Uint32 => DataType::Uint32,
+        Dtype::Uint64 => DataType::Uint64,
+        Dtype::Fp16 => DataType::Float16,
+        Dtype::Fp32 => DataType::Float,
+        Dtype::Fp64 => DataType::Double,
+    }
 }
 
 /// One of everything that the model leaves open, which is right for batches.
@@ -100,22 +108,39 @@ pub(super) fn default_shapes(signature: &Signature) -> Vec<Vec<usize>> {
     signature.inputs.iter().map(|input| input.shape.iter().map(|dim| dim.unwrap_or(1)).collect()).collect()
 }
 
-/// Analyses, types, protects, optimises.
-pub(super) fn plan(proto: &pb::ModelProto, shapes: &[Vec<usize>]) -> Result<Arc<TypedRunnableModel>, BackendError> {
+/// Rewrites, analyses, types, optimises.
+///
+/// # Errors
+/// The model uses what tract cannot run.
+pub(super) fn plan(
+    table: &[Rewrite],
+    mut proto: pb::ModelProto,
+    shapes: &[Vec<usize>],
+) -> Result<Arc<TypedRunnableModel>, BackendError> {
+    let reader = rewrites::reader(table);
+    let known = Known::new(&proto, shapes, &reader);
+    rewrites::on_graph(table, &mut proto, &known)?;
+    refusals::check(&proto, shapes)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
     // only a hint, and what the operators say counts.
-    let strict = optimised(&onnx(), proto, shapes);
+    let strict = optimised(table, &reader, &proto, shapes);
     let model = match strict {
         Ok(model) => model,
         Err(first) => {
-            let lenient = onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-            optimised(&lenient, proto, shapes).map_err(|_| unsupported(&first))?
+            let lenient = reader.with_ignore_value_info(true).with_ignore_output_shapes(true);
+            optimised(table, &lenient, &proto, shapes).map_err(|_| unsupported(&first))?
         }
     };
+    drop(proto);
     model.into_runnable().map_err(|error| unsupported(&error))
 }
 
-fn optimised(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto, shapes: &[Vec<usize>]) -> TractResult<TypedModel> {
+fn optimised(
+    table: &[Rewrite],
+    onnx: &tract_onnx::Onnx,
+    proto: &pb::ModelProto,
+    shapes: &[Vec<usize>],
+) -> TractResult<TypedModel> {
     let mut model: InferenceModel = onnx.model_for_proto_model(proto)?;
     for (index, shape) in shapes.iter().enumerate() {
         if elements(shape).is_none() {
@@ -129,8 +154,23 @@ fn optimised(onnx: &tract_onnx::Onnx, proto: &pb::ModelProto, shapes: &[Vec<usiz
         model.set_input_fact(index, fact)?;
     }
     let mut typed = model.into_typed()?;
-    softmax::protect(&mut typed);
-    typed.into_decluttered()?.into_optimized()
+    refusals::check_typed(&typed)?;
+    rewrites::on_typed(table, &mut typed)?;
+    let mut decluttered = typed.into_decluttered()?;
+    rewrites::on_decluttered(table, &mut decluttered)?;
+    decluttered.into_optimized()
+}
+
+/// Says what was assumed, when the model leaves shapes open: another one may do.
+pub(super) fn with_assumption(error: BackendError, signature: &Signature, shapes: &[Vec<usize>]) -> BackendError {
+    match error {
+        BackendError::Unsupported(why) if signature.inputs.iter().any(|input| input.shape.contains(&None)) => {
+            let shapes: Vec<String> = shapes.iter().map(|shape| shape_text(shape)).collect();
+            let message = format!("{why} (tried with inputs of {}; a bundle declares others)", shapes.join(", "));
+            BackendError::Unsupported(message)
+        }
+        other => other,
+    }
 }
 
 fn unsupported(error: &TractError) -> BackendError {

@@ -1,8 +1,15 @@
 //! The tract backend. The only folder that names tract (I7).
 
+mod bind;
 mod convert;
+mod cpu;
+mod graph;
+mod int8;
 mod load;
-mod softmax;
+mod operators;
+mod planes;
+mod refusals;
+mod rewrites;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +17,7 @@ use picket_core::limits;
 use tract_onnx::prelude::{TValue, TVec, TypedRunnableModel, TypedSimpleState};
 
 use crate::{
-    ports::{Backend, BackendError, Model, Runner, Signature},
+    ports::{Backend, BackendError, Constant, Fixed, Model, Runner, Signature},
     tensor::Tensor,
 };
 
@@ -22,20 +29,28 @@ impl Backend for Tract {
         "tract"
     }
 
-    fn load(&self, model: &[u8], shapes: Option<&[Vec<usize>]>) -> Result<Arc<dyn Model>, BackendError> {
-        let parsed = load::parse(model)?;
-        let signature = load::signature(&parsed, shapes)?;
-        let default = shapes.map_or_else(|| load::default_shapes(&signature), <[_]>::to_vec);
-        let plan = load::plan(&parsed, &default)?;
+    fn load_fixed(&self, model: &[u8], fixed: &Fixed<'_>) -> Result<Arc<dyn Model>, BackendError> {
+        let mut parsed = load::parse(model)?;
+        bind::bind(&mut parsed, fixed.constants)?;
+        let signature = load::signature(&parsed, fixed.shapes)?;
+        let default = fixed.shapes.map_or_else(|| load::default_shapes(&signature), <[_]>::to_vec);
+        let plan = load::plan(rewrites::TABLE, parsed, &default)
+            .map_err(|error| load::with_assumption(error, &signature, &default))?;
         let free = signature.inputs.iter().any(|input| input.shape.contains(&None));
         let signature = load::with_output_facts(signature, &plan, free);
         Ok(Arc::new(TractModel {
             signature,
             // A model whose shapes are all fixed never needs its source again.
-            source: free.then(|| model.to_vec()),
+            source: free.then(|| Source { model: model.to_vec(), constants: fixed.constants.to_vec() }),
             plans: Mutex::new(vec![(default, plan)]),
         }))
     }
+}
+
+/// What another plan is made of.
+struct Source {
+    model: Vec<u8>,
+    constants: Vec<Constant>,
 }
 
 type Shapes = Vec<Vec<usize>>;
@@ -43,7 +58,7 @@ type Plan = Arc<TypedRunnableModel>;
 
 struct TractModel {
     signature: Signature,
-    source: Option<Vec<u8>>,
+    source: Option<Source>,
     /// Compiled plans by input shapes, most recently used last.
     plans: Mutex<Vec<(Shapes, Plan)>>,
 }
@@ -61,7 +76,9 @@ impl TractModel {
         let Some(source) = &self.source else {
             return Err(BackendError::Run("this model has fixed input shapes".to_owned()));
         };
-        let plan = load::plan(&load::parse(source)?, shapes)?;
+        let mut parsed = load::parse(&source.model)?;
+        bind::bind(&mut parsed, &source.constants)?;
+        let plan = load::plan(rewrites::TABLE, parsed, shapes)?;
         if plans.len() >= limits::PLANS_PER_MODEL {
             plans.remove(0);
         }

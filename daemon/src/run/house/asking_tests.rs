@@ -34,7 +34,7 @@ use crate::{
         line::{Line, What},
         read,
     },
-    ports::{Asking, Backend, BackendError, Clock, Content, Model, Runner, Signature},
+    ports::{Asking, Backend, BackendError, Clock, Content, Fixed, Model, Runner, Signature},
     provider::PROVIDERS,
     run::{self, Ended, ModelSlot, Parts, ProviderSlot, TransportSlot},
     store::{attempts::NoAttempts, memory::MemoryStore},
@@ -53,7 +53,7 @@ impl Backend for Doubtful {
         "doubtful"
     }
 
-    fn load(&self, _: &[u8], _: Option<&[Vec<usize>]>) -> Result<Arc<dyn Model>, BackendError> {
+    fn load_fixed(&self, _: &[u8], _: &Fixed<'_>) -> Result<Arc<dyn Model>, BackendError> {
         let Bundle { inputs, outputs, .. } = digits();
         Ok(Arc::new(DoubtfulModel(Signature { inputs, outputs })))
     }
@@ -150,6 +150,7 @@ fn start(ledger: &Path, provider: Arc<dyn Provider>, redact: &[Redact]) -> Picke
             vec![ProviderRules { timeout: Span::from_millis(10_000), price: Money::from_nanos(99), accuracy: 0.95 }],
         ),
         store: Box::new(MemoryStore::new(1 << 20)),
+        volatile: std::collections::HashSet::new(),
         models: vec![ModelSlot { name: "digits".into(), version: "1".into(), state: Ok((served, pool)), redaction }],
         transports: vec![TransportSlot { name: "channel", transport: Box::new(transport) }],
         providers: vec![ProviderSlot { name: "hq".into(), region, provider }],

@@ -1,0 +1,135 @@
+//! Where a convolution reads, and bands of its input in the form that it reads them in.
+
+use super::super::cpu::widened;
+
+/// A convolution over two spatial axes, channels last, of known sizes. Pairs are rows, then columns.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::inference::tract) struct Geometry {
+    pub(in crate::inference::tract) input: [usize; 2],
+    pub(in crate::inference::tract) output: [usize; 2],
+    pub(in crate::inference::tract) kernel: [usize; 2],
+    pub(in crate::inference::tract) stride: [usize; 2],
+    pub(in crate::inference::tract) dilation: [usize; 2],
+    /// Padding above and to the left; what is missing below and to the right follows.
+    pub(in crate::inference::tract) before: [usize; 2],
+    /// Input channels, all of them.
+    pub(in crate::inference::tract) channels: usize,
+}
+
+/// Elements of a widened band, about: in two bytes each they are half of a small second-level cache.
+const BAND: usize = 64 * 1024;
+
+impl Geometry {
+    /// Bytes of one input.
+    pub(super) const fn input_len(&self) -> usize {
+        self.input[0] * self.input[1] * self.channels
+    }
+
+    pub(super) const fn pixels(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Padded input rows, or columns, that `outputs` of them read.
+    const fn reach(&self, axis: usize, outputs: usize) -> usize {
+        (outputs - 1) * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + 1
+    }
+
+    /// Output rows of one band, at least one, when a pixel is `depth` elements deep.
+    pub(super) fn band_rows(&self, depth: usize) -> usize {
+        let row = self.reach(1, self.output[1]) * depth;
+        let rows = (BAND / row.max(1)).max(self.reach(0, 1));
+        ((rows - self.reach(0, 1)) / self.stride[0] + 1).min(self.output[0])
+    }
+
+    /// Elements of a band of so many output rows.
+    pub(super) const fn band_len(&self, rows: usize, depth: usize) -> usize {
+        self.reach(0, rows) * self.reach(1, self.output[1]) * depth
+    }
+
+    /// Where in a band the output pixels of `rows` rows begin to read.
+    pub(super) fn starts(&self, rows: usize, depth: usize) -> Vec<usize> {
+        let width = self.reach(1, self.output[1]);
+        let [down, right] = [self.stride[0] * width * depth, self.stride[1] * depth];
+        (0..rows).flat_map(|y| (0..self.output[1]).map(move |x| y * down + x * right)).collect()
+    }
+
+    /// Where the kernel's elements are, from a pixel's start.
+    pub(super) fn taps(&self, depth: usize) -> Vec<usize> {
+        let width = self.reach(1, self.output[1]);
+        let [down, right] = [self.dilation[0] * width * depth, self.dilation[1] * depth];
+        (0..self.kernel[0]).flat_map(|y| (0..self.kernel[1]).map(move |x| y * down + x * right)).collect()
+    }
+
+    /// Fills a band for the output rows from `first` on. `band` holds nothing but zeros, or an earlier band of this
+    /// very geometry and depth; what lies beside the image in a row is not written.
+    pub(super) fn fill<T: Element>(&self, bytes: Bytes<'_>, first: usize, depth: usize, band: &mut [T]) {
+        let width = self.reach(1, self.output[1]);
+        let columns = self.input[1].min(width.saturating_sub(self.before[1]));
+        for (row, to) in band.chunks_exact_mut(width * depth).enumerate() {
+            let from = (first * self.stride[0] + row).checked_sub(self.before[0]).filter(|row| *row < self.input[0]);
+            let Some(from) = from else {
+                to.fill(T::default());
+                continue;
+            };
+            let from = &bytes.bytes[from * self.input[1] * self.channels..][..columns * self.channels];
+            let to = &mut to[self.before[1] * depth..][..columns * depth];
+            let bytes = Bytes { bytes: from, ..bytes };
+            if depth == self.channels {
+                T::widen(bytes, to);
+            } else {
+                let pixels = from.chunks_exact(self.channels).zip(to.chunks_exact_mut(depth));
+                pixels.for_each(|(from, to)| T::widen_few(Bytes { bytes: from, ..bytes }, &mut to[..self.channels]));
+            }
+        }
+    }
+}
+
+/// Codes as bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Bytes<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) signed: bool,
+    pub(super) zero: i32,
+}
+
+/// What codes are widened to, the zero point taken off.
+pub(super) trait Element: Copy + Default {
+    /// As many as there are bytes.
+    fn widen(from: Bytes<'_>, to: &mut [Self]);
+    /// The same without the way to the widest instructions.
+    fn widen_few(from: Bytes<'_>, to: &mut [Self]);
+}
+
+macro_rules! element {
+    ($type:ty, $widen:ident, $body:ident, $unsigned:expr, $signed:expr) => {
+        #[inline(always)]
+        fn $body(from: Bytes<'_>, to: &mut [$type]) {
+            let zero = from.zero;
+            if from.signed {
+                to.iter_mut().zip(from.bytes).for_each(|(to, from)| *to = $signed(from.cast_signed(), zero));
+            } else {
+                to.iter_mut().zip(from.bytes).for_each(|(to, from)| *to = $unsigned(*from, zero));
+            }
+        }
+        widened!(fn $widen(from: Bytes<'_>, to: &mut [$type]) = $body);
+
+        impl Element for $type {
+            fn widen(from: Bytes<'_>, to: &mut [Self]) {
+                $widen(from, to);
+            }
+
+            fn widen_few(from: Bytes<'_>, to: &mut [Self]) {
+                $body(from, to);
+            }
+        }
+    };
+}
+#[expect(clippy::cast_possible_truncation, reason = "a zero point is a code")]
+const fn short(zero: i32) -> i16 {
+    zero as i16
+}
+element!(i16, widen_i16, widen_i16_body, |x: u8, zero| i16::from(x) - short(zero), |x: i8, zero| i16::from(x)
+    - short(zero));
+element!(f32, widen_f32, widen_f32_body, |x: u8, zero| f32::from(i16::from(x) - short(zero)), |x: i8, zero| f32::from(
+    i16::from(x) - short(zero)
+));

@@ -1,0 +1,253 @@
+//! The real models of `../shared` agree with ONNX Runtime through every backend, or are refused by the operator's name.
+
+use std::{collections::HashMap, path::Path};
+
+use picket::{
+    bundle::{golden::compare, npz},
+    inference::BACKENDS,
+    ports::{Backend, BackendError, Constant, Fixed},
+    tensor::Tensor,
+};
+use picket_tests::{golden, root, shared};
+
+/// Greatest error, relative to the range of the output's values …
+const TOLERANCE: f64 = 1e-4;
+/// … of models in half precision …
+const HALF_TOLERANCE: f64 = 1e-2;
+/// … and of integer outputs, in codes …
+const CODES: f64 = 2.0;
+/// … and where classes of pixels are the answer, the share of them that may be others'.
+const OTHER_PIXELS: f64 = 0.005;
+
+/// ONNX Runtime's own sigmoid is off by up to 1.7e-7 (of two million values), and smaller differences are noise: with and
+/// without its optimisations it differs from itself by 1e-2 of the range of scores that are all near 0.
+const SIGMOID_NOISE: f64 = 2e-7;
+
+/// How models are judged that are not simply close, by a part of their path. MoveNet has a test of its own.
+const JUDGED: &[(&str, Judge)] = &[
+    ("mlperf-tiny/ad_int8", Judge::Exact),
+    ("mlperf-tiny/ic_int8", Judge::Exact),
+    ("mlperf-tiny/kws_int8", Judge::Exact),
+    ("mlperf-tiny/sww_int8", Judge::Exact),
+    ("mlperf-tiny/vww_int8", Judge::Exact),
+    ("coral-quant/deeplabv3", Judge::Mask),
+    ("coral-quant/movenet", Judge::Runs),
+    ("squeezenet-fp16/", Judge::Half),
+    // All scores that it gives to noise are below 5e-5.
+    ("yunet/", Judge::Scores),
+];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Judge {
+    Close,
+    Half,
+    Scores,
+    Exact,
+    Mask,
+    Runs,
+}
+
+/// Models that are not served: the beginning of the reason.
+const REFUSED: &[(&str, &str)] = &[
+    ("pcb-aoi-legacy/pcb-aoi.onnx", "op ImageScaler at node \"ImageScaler\": "),
+    (
+        "superres/superresolution_prepost_op18.onnx",
+        "op com.microsoft.extensions::DecodeImage at node \"pre_process_0\": ",
+    ),
+    (GPT2, "op com.microsoft::EmbedLayerNormalization at node \"EmbedLayerNormalization_0\": "),
+    ("triton-model-repository/model_repository/simple_string/1/model.onnx", "input \"INPUT0\" is of STRING"),
+    (
+        "tract-cases/xgboost_regressor_tree/model.onnx",
+        "op ai.onnx.ml::TreeEnsembleRegressor at node \"TreeEnsembleRegressor\": ",
+    ),
+];
+/// The only model with a golden answer among them.
+const GPT2: &str = "tiny-transformer-random/tiny-random-gpt2-fp32.onnx";
+
+#[test]
+fn every_model_with_a_golden_answer_agrees_with_onnx_runtime() {
+    let Some(shared) = shared("golden").and(shared("")) else { return };
+    for backend in BACKENDS {
+        let entries = golden::entries(&shared);
+        let mut judged = 0;
+        let mut wrong = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.golden.is_some() && !entry.model.ends_with(GPT2)) {
+            let judge = JUDGED.iter().find(|(part, _)| entry.model.contains(part)).map_or(Judge::Close, |(_, j)| *j);
+            let verdict = answer(*backend, &shared.join(&entry.model), &entry.shapes(), &[], entry.tensors())
+                .and_then(|got| judgement(judge, &entry.outputs(&shared), &got));
+            judged += 1;
+            println!(
+                "{:75} {}",
+                entry.model,
+                verdict.as_ref().map_or_else(|why| format!("WRONG: {why}"), Clone::clone)
+            );
+            wrong.extend(verdict.err().map(|why| format!("{}: {why}", entry.model)));
+        }
+        assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+        assert_eq!(judged, 41, "of 42 models with a golden answer");
+    }
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_by_operator_name() {
+    let Some(models) = shared("models") else { return };
+    for backend in BACKENDS {
+        for (model, reason) in REFUSED {
+            let Err(error) = backend.load(&std::fs::read(models.join(model)).unwrap(), None) else {
+                panic!("{model} is served now: it belongs to those that are compared");
+            };
+            println!("{model:75} {error}");
+            assert!(matches!(&error, BackendError::Unsupported(why) if why.starts_with(reason)), "{model}: {error}");
+        }
+    }
+}
+
+#[test]
+fn an_input_that_is_bound_to_a_constant_decides_which_branch_is_loaded() {
+    let Some(shared) = shared("golden").and(shared("")) else { return };
+    for backend in BACKENDS {
+        let entries = golden::entries(&shared);
+        let rated = entries.iter().filter(|entry| entry.inputs.iter().any(|input| input.name == "sr"));
+        let mut models = 0;
+        for entry in rated {
+            let constants = [Constant { input: "sr".to_owned(), values: vec![16_000.0] }];
+            let inputs: Vec<Tensor> = entry.tensors().into_iter().filter(|tensor| tensor.name != "sr").collect();
+            let shapes: Vec<Vec<usize>> = inputs.iter().map(|tensor| tensor.shape().to_vec()).collect();
+            let got = answer(*backend, &shared.join(&entry.model), &shapes, &constants, inputs);
+            let verdict = got.and_then(|got| judgement(Judge::Close, &entry.outputs(&shared), &got));
+            println!("{:75} {verdict:?}", entry.model);
+            assert!(verdict.is_ok(), "{}: {verdict:?}", entry.model);
+            models += 1;
+        }
+        assert_eq!(models, 3);
+    }
+}
+
+/// tract's own cases, and Triton's model with an input of unsigned 64-bit integers.
+#[test]
+fn models_without_a_golden_answer_agree_with_what_onnx_runtime_answered() {
+    let Some(models) = shared("models") else { return };
+    let reference = reference();
+    let names = reference.keys().filter_map(|name| name.strip_suffix(".in0"));
+    let mut names: Vec<&str> = names.filter(|name| *name != "xgboost_regressor_tree").collect();
+    names.sort_unstable();
+    assert_eq!(names.len(), 18);
+    for (backend, name) in BACKENDS.iter().flat_map(|backend| names.iter().map(move |name| (backend, *name))) {
+        let all = |what: &str| -> Vec<Tensor> {
+            (0..).map_while(|i| reference.get(&format!("{name}.{what}{i}")).cloned()).collect()
+        };
+        let path = match name {
+            "simple_dyna_sequence" => format!("triton-model-repository/model_repository/{name}/1/model.onnx"),
+            "keras-tf2" => format!("tract-cases/{name}/example.onnx"),
+            _ => format!("tract-cases/{name}/model.onnx"),
+        };
+        let shapes: Vec<Vec<usize>> = all("in").iter().map(|tensor| tensor.shape().to_vec()).collect();
+        let got = answer(*backend, &models.join(path), &shapes, &[], all("in"));
+        let verdict = got.and_then(|got| judgement(Judge::Close, &all("out"), &got));
+        println!("{name:75} {verdict:?}");
+        assert!(verdict.is_ok(), "{name}: {verdict:?}");
+    }
+}
+
+/// MoveNet moves single key points by up to 13 pixels of its 192 when one bit of the picture changes, in ONNX Runtime too; so
+/// what is compared is the mean of its answers to 15 pictures that differ in one bit.
+#[test]
+fn the_key_points_of_a_person_are_where_onnx_runtime_sees_them() {
+    const SIDE: usize = 192;
+    const PICTURES: usize = 15;
+    const PIXELS: f64 = 3.0;
+    let Some(shared) = shared("data/img-photos-coral/squat.bmp").and(shared("")) else { return };
+    let picture = nearest(&std::fs::read(shared.join("data/img-photos-coral/squat.bmp")).unwrap(), SIDE);
+    let want = reference().remove("movenet.points").unwrap().to_f64();
+    for backend in BACKENDS {
+        let model = std::fs::read(shared.join("models/coral-quant/movenet_lightning_qdq.onnx")).unwrap();
+        let mut runner = backend.load(&model, None).unwrap().runner().unwrap();
+        let mut mean = vec![0.0; want.len()];
+        for k in 0..PICTURES {
+            let mut turned = picture.clone();
+            let at = k * 2_654_435_761 % turned.len();
+            turned[at] ^= 1;
+            let input = Tensor::new("picture", picket::tensor::Dtype::Uint8, vec![1, SIDE, SIDE, 3], turned).unwrap();
+            let got = runner.run(vec![input]).unwrap();
+            mean.iter_mut().zip(got[0].to_f64()).for_each(|(mean, value)| *mean += value / PICTURES as f64);
+        }
+        let off: Vec<f64> = want
+            .chunks(3)
+            .zip(mean.chunks(3))
+            .flat_map(|(want, got)| [want[0] - got[0], want[1] - got[1]].map(|off| off.abs() * SIDE as f64))
+            .collect();
+        let most = off.iter().copied().fold(0.0, f64::max);
+        println!("17 key points, of the mean of {PICTURES} answers: off by at most {most:.2} pixels");
+        assert_eq!(off.len(), 34);
+        assert!(most <= PIXELS, "{off:.2?}");
+    }
+}
+
+fn answer(
+    backend: &dyn Backend,
+    model: &Path,
+    shapes: &[Vec<usize>],
+    constants: &[Constant],
+    inputs: Vec<Tensor>,
+) -> Result<Vec<Tensor>, String> {
+    let model = std::fs::read(model).map_err(|error| error.to_string())?;
+    let model = backend.load_fixed(&model, &Fixed { shapes: Some(shapes), constants });
+    let model = model.map_err(|error| format!("does not load: {error}"))?;
+    let mut runner = model.runner().map_err(|error| error.to_string())?;
+    runner.run(inputs).map_err(|error| format!("does not run: {error}"))
+}
+
+/// How far off the worst output is; `Err` when that is too far.
+fn judgement(judge: Judge, want: &[Tensor], got: &[Tensor]) -> Result<String, String> {
+    if want.len() != got.len() {
+        return Err(format!("{} outputs instead of {}", got.len(), want.len()));
+    }
+    let mut worst: f64 = 0.0;
+    for (want, got) in want.iter().zip(got) {
+        let tolerance = match judge {
+            Judge::Exact => 0.0,
+            Judge::Mask | Judge::Runs => f64::INFINITY,
+            Judge::Half if want.dtype().is_float() => HALF_TOLERANCE,
+            Judge::Scores => TOLERANCE.max(SIGMOID_NOISE / range(want)),
+            _ if want.dtype().is_float() => TOLERANCE,
+            _ => CODES / range(want),
+        };
+        compare(want, got, tolerance)?;
+        let values = want.to_f64().into_iter().zip(got.to_f64());
+        let off = values.clone().map(|(want, got)| (want - got).abs()).fold(0.0, f64::max);
+        worst = worst.max(off / range(want));
+        let others = values.filter(|(want, got)| want != got).count() as f64 / want.elements() as f64;
+        if judge == Judge::Mask && others > OTHER_PIXELS {
+            return Err(format!("{:.2} % of the pixels are others", others * 100.0));
+        }
+    }
+    Ok(format!("off by {worst:.1e} of the range"))
+}
+
+/// The range of an output's values, which is what a tolerance is relative to.
+fn range(tensor: &Tensor) -> f64 {
+    let values = tensor.to_f64();
+    let (least, most) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
+    if most > least { most - least } else { most.abs().max(1.0) }
+}
+
+/// Made by `reference/make.py`.
+fn reference() -> HashMap<String, Tensor> {
+    let bytes = std::fs::read(root().join("tests/contract/reference/reference.npz")).unwrap();
+    npz::read(&bytes).unwrap().into_iter().collect()
+}
+
+/// A 24-bit BMP, red first, resized to a square by taking the nearest pixel.
+fn nearest(bmp: &[u8], side: usize) -> Vec<u8> {
+    let number = |at: usize| u32::from_le_bytes(bmp[at..at + 4].try_into().unwrap()) as usize;
+    let (data, width, height) = (number(10), number(18), number(22));
+    assert_eq!((&bmp[..2], bmp[28]), (b"BM".as_slice(), 24));
+    let row_bytes = (width * 3).next_multiple_of(4);
+    let source = |at: usize, size: usize| (2 * at + 1) * size / (2 * side);
+    let pixel = |y: usize, x: usize| {
+        // The lowest row comes first.
+        let at = data + (height - 1 - source(y, height)) * row_bytes + source(x, width) * 3;
+        [bmp[at + 2], bmp[at + 1], bmp[at]]
+    };
+    (0..side).flat_map(|y| (0..side).flat_map(move |x| pixel(y, x))).collect()
+}
