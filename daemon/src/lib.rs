@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod ports;
 pub mod provider;
 pub mod run;
+pub mod sandbox;
 pub mod store;
 pub mod telemetry;
 pub mod tensor;

@@ -284,6 +284,15 @@ def reductions():
     case("reducemean_int_negative", "ReduceMean", [arr([[-7, -2, 1], [5, 4, 2]], I32)], opset=13, axes=[1])
     case("reducelogsumexp_large", "ReduceLogSumExp", [rnd(2, 5, low=80, high=100)], opset=13, axes=[1])
     case("reducemax_nan", "ReduceMax", [arr([[1, np.nan, 2], [-np.inf, -np.inf, -np.inf]])], opset=13, axes=[1])
+    for op in ("ReduceMax", "ReduceMin"):
+        infinite = arr([[-np.inf, -np.inf], [np.inf, np.inf], [1, -np.inf]])
+        for axes in ([0], [1], [0, 1]):
+            case(f"{op.lower()}_infinities_{len(axes)}{axes[0]}", op, [infinite], opset=13, axes=axes)
+            case(f"{op.lower()}_infinities_f64_{len(axes)}{axes[0]}", op, [infinite.astype(D)], opset=13, axes=axes)
+    case("maxpool_infinities", "MaxPool", [np.full((1, 2, 3, 3), -np.inf, F)], kernel_shape=[2, 2])
+    for op in ("Max", "Min", "Relu", "Sigmoid", "Tanh", "Exp", "Erf", "Softplus", "Abs", "Floor", "HardSwish", "Gelu", "Elu", "Sqrt", "Log"):
+        inputs = [arr([np.inf, -np.inf, 3.5])] if op not in ("Sqrt", "Log") else [arr([np.inf, 0.0, 3.5])]
+        case(f"infinite_{op.lower()}", op, inputs + [arr([1, 2, 3])] * (op in ("Max", "Min")), opset=20)
     for op in ("ArgMax", "ArgMin"):
         ties = arr([[3, 1, 3, 1], [2, 2, 1, 1]])
         for opset in (7, 11, 12, 13):
@@ -827,6 +836,78 @@ def after_cast():
             net.done(f"i64_{name}_of_{source}", row(net, net.Cast("x", to=TensorProto.INT64)))
 
 
+def quantised_layers():
+    """Layers as quantisers write them: everything between DequantizeLinear and QuantizeLinear, weights and bias as codes."""
+    def layer(name, op, x, w, out=(0.173, 111), channels=True, bias=True, act=None, zero=None, **attributes):
+        dtype = x.dtype
+        zero = {"uint8": 101, "int8": -7}[str(dtype)] if zero is None else zero
+        count = w.shape[0] if op == "Conv" else w.shape[-1]
+        scales = rnd(count, low=0.01, high=0.04) if channels else arr(0.023)
+        axis = 0 if op == "Conv" else w.ndim - 1
+        outs = out[1] if dtype == U8 else out[1] - 128
+        net = Net(x=x)
+        d = net.DequantizeLinear("x", arr(0.031), arr(zero, dtype))
+        v = net.DequantizeLinear(w, scales, np.zeros(scales.shape, I8), **({"axis": axis} if channels else {}))
+        inputs = [d, v]
+        if bias and op != "MatMul":
+            inputs.append(net.DequantizeLinear(rnd(count, dtype=I32) * 9, (scales * np.float32(0.031)).astype(F), np.zeros(scales.shape, I32), **({"axis": 0} if channels else {})))
+        y = getattr(net, op)(*inputs, **attributes)
+        if act == "Relu":
+            y = net.Relu(y)
+        elif act == "Clip":
+            y = net.Clip(y, 0.0, 6.0)
+        elif act:
+            y = getattr(net, act)(net.DequantizeLinear(net.QuantizeLinear(y, arr(0.17), arr(outs, dtype)), arr(0.17), arr(outs, dtype)))
+        net.done(f"int8_{name}_{dtype}", net.QuantizeLinear(y, arr(out[0]), arr(outs, dtype)))
+
+    full = lambda *shape: RNG.integers(-127, 128, shape).astype(I8)
+    codes = lambda dtype, *shape: RNG.integers(0, 256, shape).astype(U8).view(dtype)
+    for dtype in (U8, I8):
+        for cin, cout, kernel, size in ((3, 8, 3, 9), (4, 33, 1, 7), (16, 16, 3, 8), (17, 5, 3, 6), (8, 8, 5, 11), (64, 12, 1, 4), (1, 1, 3, 5)):
+            for stride in (1, 2):
+                layer(f"conv_{cin}_{cout}_{kernel}_{stride}", "Conv", codes(dtype, 1, cin, size, size), full(cout, cin, kernel, kernel), pads=[kernel // 2] * 4, strides=[stride] * 2)
+        for channels in (5, 8, 16, 33):
+            for kernel, stride, pads in ((3, 1, [1, 1, 1, 1]), (3, 2, [0, 0, 1, 1]), (5, 1, [2, 2, 2, 2]), (3, 2, [1, 1, 1, 1])):
+                layer(f"depthwise_{channels}_{kernel}_{stride}_{sum(pads)}", "Conv", codes(dtype, 1, channels, 9, 7), full(channels, 1, kernel, kernel), pads=pads, strides=[stride] * 2, group=channels)
+        x = codes(dtype, 1, 8, 9, 7)
+        layer("conv_group", "Conv", x, full(8, 4, 3, 3), group=2, pads=[1, 1, 1, 1])
+        layer("conv_dilated", "Conv", x, full(8, 8, 3, 3), dilations=[2, 2], pads=[2, 2, 2, 2])
+        layer("conv_whole", "Conv", x, full(8, 8, 3, 3), channels=False)
+        layer("conv_no_bias", "Conv", x, full(8, 8, 3, 3), bias=False)
+        layer("conv_uneven", "Conv", x, full(8, 8, 3, 2), pads=[1, 0, 0, 1], strides=[2, 1])
+        layer("conv_same", "Conv", x, full(8, 8, 3, 3), auto_pad="SAME_UPPER", strides=[2, 2])
+        layer("conv_same_lower", "Conv", x, full(8, 8, 3, 3), auto_pad="SAME_LOWER", strides=[2, 2])
+        layer("conv_batch", "Conv", codes(dtype, 3, 8, 5, 5), full(8, 8, 3, 3), pads=[1, 1, 1, 1])
+        layer("conv_1d", "Conv", codes(dtype, 1, 8, 15), full(6, 8, 3), pads=[1, 1])
+        layer("conv_zero_point_0", "Conv", x, full(8, 8, 3, 3), zero=0, pads=[1, 1, 1, 1])
+        for act in ("Relu", "Clip", "Sigmoid", "HardSwish", "LeakyRelu"):
+            layer(f"conv_{act.lower()}", "Conv", x, full(8, 8, 3, 3), act=act, pads=[1, 1, 1, 1])
+        layer("matmul", "MatMul", codes(dtype, 5, 19), full(19, 7))
+        layer("matmul_batch", "MatMul", codes(dtype, 2, 5, 19), full(19, 7))
+        layer("matmul_whole", "MatMul", codes(dtype, 5, 64), full(64, 33), channels=False)
+        layer("gemm", "Gemm", codes(dtype, 1, 40), full(40, 10))
+        layer("gemm_rows", "Gemm", codes(dtype, 4, 40), full(40, 10), act="Relu")
+        for op in ("Add", "Sub", "Mul"):
+            for shape in ((1, 8, 5, 5), (1, 8, 1, 1), (8, 1, 1)):
+                net = Net(x=codes(dtype, 1, 8, 5, 5), z=codes(dtype, *shape))
+                left, right = net.DequantizeLinear("x", arr(0.031), arr(3, dtype)), net.DequantizeLinear("z", arr(0.047), arr(9, dtype))
+                net.done(f"int8_{op.lower()}_{len(shape)}{shape[-1]}_{dtype}", net.QuantizeLinear(getattr(net, op)(left, right), arr(0.0613), arr(17, dtype)))
+        net = Net(x=codes(dtype, 1, 3, 4, 4), z=codes(dtype, 1, 2, 4, 4))
+        net.done(f"int8_concat_{dtype}", net.QuantizeLinear(net.Concat(net.DequantizeLinear("x", arr(0.031), arr(3, dtype)), net.DequantizeLinear("z", arr(0.047), arr(9, dtype)), axis=1), arr(0.0413), arr(17, dtype)))
+        for op, attributes in (("GlobalAveragePool", {}), ("AveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}), ("MaxPool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}), ("ReduceMean", {"axes": [2, 3]})):
+            net = Net(x=codes(dtype, 1, 8, 5, 5))
+            net.done(f"int8_{op.lower()}_{dtype}", net.QuantizeLinear(getattr(net, op)(net.DequantizeLinear("x", arr(0.031), arr(3, dtype)), **attributes), arr(0.0413), arr(17, dtype)))
+        # Two blocks behind each other, with what goes around them.
+        net = Net(x=codes(dtype, 1, 8, 6, 6))
+        q = lambda v, s: net.DequantizeLinear(net.QuantizeLinear(v, arr(s), arr(9, dtype)), arr(s), arr(9, dtype))
+        w = lambda n, m, k: net.DequantizeLinear(full(n, m, k, k), rnd(n, low=0.01, high=0.04), np.zeros(n, I8), axis=0)
+        start = net.DequantizeLinear("x", arr(0.031), arr(3, dtype))
+        deep = q(net.Relu(net.Conv(start, w(16, 8, 1))), 0.041)
+        deep = q(net.Relu(net.Conv(deep, w(16, 1, 3), pads=[1, 1, 1, 1], group=16)), 0.053)
+        deep = q(net.Conv(deep, w(8, 16, 1)), 0.067)
+        net.done(f"int8_residual_{dtype}", net.QuantizeLinear(net.Add(deep, start), arr(0.071), arr(5, dtype)))
+
+
 # === The archive ===
 
 def answered(model, inputs):
@@ -835,7 +916,7 @@ def answered(model, inputs):
 
 
 def main(archive):
-    for make in (convolutions, quantised, between_quantisers, recurrent, norms, reductions, pools, signals, shapes, indexing, resizes, arithmetic, products, control, classical, contrib, patterns, after_cast):
+    for make in (convolutions, quantised, between_quantisers, recurrent, norms, reductions, pools, signals, shapes, indexing, resizes, arithmetic, products, control, classical, contrib, patterns, after_cast, quantised_layers):
         make()
     left_out = []
     with tarfile.open(archive, "w:gz") as tar:

@@ -4,5 +4,8 @@
 
 mod graphs;
 mod models;
+mod prescan;
 mod proof;
+mod prover;
 mod run_loop;
+mod sandbox;

@@ -12,15 +12,26 @@ use tempfile::TempDir;
 
 /// The `picket` that cargo built beside this test.
 pub fn binary() -> PathBuf {
+    beside("picket")
+}
+
+/// A program that cargo built beside this test.
+pub fn beside(program: &str) -> PathBuf {
     let ours = std::env::current_exe().unwrap();
     // Tests run from target/<profile>/deps, programs from target/<profile>.
-    let found = ours.ancestors().skip(1).take(2).map(|folder| folder.join("picket")).find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("no picket beside {}: run tests/run, which builds it", ours.display()))
+    let found = ours.ancestors().skip(1).take(2).map(|folder| folder.join(program)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("no {program} beside {}: run tests/run, which builds it", ours.display()))
 }
 
 /// Runs one command of the binary to its end.
 pub fn picket(arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// As [`picket`], with so many KiB of address space.
+pub fn picket_within(kib: u64, arguments: &[&str]) -> Output {
+    let script = format!("ulimit -v {kib} && exec \"$0\" \"$@\"");
+    Command::new("sh").args(["-c", &script]).arg(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
 /// A daemon with a folder of its own; gets SIGKILL when dropped.

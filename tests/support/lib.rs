@@ -11,7 +11,9 @@ pub mod daemon;
 pub mod damage;
 pub mod fake_broker;
 pub mod golden;
+pub mod hostile;
 pub mod mlserver;
+pub mod onnx;
 pub mod proxy;
 pub mod script;
 

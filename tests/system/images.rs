@@ -173,6 +173,7 @@ const SAME: f32 = 0.02;
 
 #[derive(Default)]
 struct Count {
+    images: usize,
     boxes: usize,
     /// Seen by one alone.
     strays: Vec<String>,
@@ -207,16 +208,20 @@ async fn finds_what_onnx_runtime_finds(template: &str, threshold: f32, least: us
     let mut count = Count::default();
     for photo in &photos {
         let name = photo.file_name().unwrap().to_string_lossy();
-        for (file, off) in [(photo.clone(), NEAR), (decoded.path().join(format!("{name}.png")), SAME)] {
+        let png = decoded.path().join(format!("{name}.png"));
+        // Where nobody sees anything, one way is enough.
+        let ways = if wanted[photo].is_empty() { 1 } else { 2 };
+        for (file, off) in [(photo.clone(), NEAR), (png, SAME)].into_iter().take(ways) {
             let answer = scene.ask(&file).await;
             let got: Vec<Seen> = serde_json::from_value(answer["answer"]["boxes"].clone())
                 .unwrap_or_else(|error| panic!("{}: {error}: {answer}", file.display()));
             assert!(got.iter().all(|seen| seen.confidence >= threshold), "{answer}");
+            count.images += 1;
             count.compare(&file, &got, &wanted[photo], threshold, off);
         }
     }
-    let Count { boxes, strays: alone, empty } = count;
-    println!("{template}: {} images, {empty} without boxes; {boxes} boxes, {} alone", 2 * photos.len(), alone.len());
+    let Count { images, boxes, strays: alone, empty } = count;
+    println!("{template}: {images} images, {empty} without boxes; {boxes} boxes, {} alone", alone.len());
     assert!(boxes >= least && empty > 0, "{boxes} boxes, {empty} images without any");
     assert!(alone.len() <= strays, "{} of {boxes}:\n{}", alone.len(), alone.join("\n"));
 }
@@ -233,7 +238,7 @@ async fn yunet_finds_the_faces_that_onnx_runtime_finds() {
 
 #[tokio::test]
 async fn fastestdet_finds_the_things_that_onnx_runtime_finds() {
-    finds_what_onnx_runtime_finds("fastestdet", 0.4, 300, 20).await;
+    finds_what_onnx_runtime_finds("fastestdet", 0.4, 300, 8).await;
 }
 
 #[tokio::test]
@@ -269,8 +274,8 @@ async fn a_photo_comes_by_every_way_and_what_is_none_is_refused() {
 
     let (bundle, file) = (scene.bundle.to_str().unwrap(), people.to_str().unwrap());
     let on_the_spot = picket(&["infer", bundle, file, "--json"]);
-    let answer: Value =
-        serde_json::from_slice(&on_the_spot.stdout).expect(&String::from_utf8_lossy(&on_the_spot.stderr));
+    let answer: Value = serde_json::from_slice(&on_the_spot.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&on_the_spot.stderr)));
     assert_eq!(answer["answer"]["boxes"], as_it_is, "{answer}");
     let in_words = String::from_utf8(picket(&["infer", bundle, file]).stdout).unwrap();
     assert!(in_words.contains("face 0.9") && in_words.contains(" at ("), "{in_words}");

@@ -124,6 +124,22 @@ fn the_four_kinds_of_plug_ins_do_not_know_one_another() {
     report("transport, inference, provider and store meet in run.rs only", findings);
 }
 
+/// A file that crashes whoever loads it must do that to a child.
+#[test]
+fn no_model_is_loaded_before_a_child_has_proven_it() {
+    let inside = |path: &str| path.starts_with("daemon/src/inference/") || path.contains("tests");
+    let product = files("rs").into_iter().filter(|(path, _)| path.starts_with("daemon/src") && !inside(path));
+    let loads = |text: &str| product_lines(text).any(|line| line.contains("Served::load"));
+    let mut findings: Vec<String> = product.filter(|(_, text)| loads(text)).map(|(path, _)| path).collect();
+    // `--in-process`, for emulators.
+    findings.retain(|path| path != "daemon/src/cli/mod.rs");
+    report("models come in through inference::admit", findings);
+}
+
+fn product_lines(text: &str) -> impl Iterator<Item = &str> {
+    product(text).lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
 #[test]
 fn every_queue_has_a_number() {
     let makers = ["mpsc::channel(", "mpsc::channel::<", "sync_channel(", "bounded(", "broadcast::channel("];

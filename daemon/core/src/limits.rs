@@ -73,6 +73,24 @@ pub const PREFETCH_PER_WORKER: usize = 8;
 pub const STUCK_FACTOR: u32 = 10;
 /// … but none is given up sooner than after this.
 pub const STUCK_MIN: Span = Span::from_millis(2_000);
+/// Streams of one model whose samples or states are kept; the one that is silent longest goes first, counted …
+pub const STREAMS: usize = 256;
+/// … and their bytes.
+pub const STREAM_BYTES: usize = 16 << 20;
+/// A stream that brings nothing for so long begins anew, unless the bundle says otherwise.
+pub const STREAM_AGE: Span = Span::from_millis(60_000);
+/// Longest that a bundle may ask for.
+pub const STREAM_AGE_MAX: Span = Span::from_millis(24 * 3_600_000);
+/// Windows that one job may complete: the model runs for each.
+pub const WINDOWS_PER_JOB: usize = 4_096;
+/// Bytes of one window.
+pub const WINDOW_BYTES: usize = 4 << 20;
+/// Bytes of the outputs of one job's windows.
+pub const WINDOW_OUTPUT_BYTES: usize = 64 << 20;
+/// Points of a spectrum's transform.
+pub const SPECTRUM_POINTS: usize = 1 << 16;
+/// States of one model.
+pub const STATES: usize = 64;
 /// Threads given up, all models together; one more, and the process starts anew: each may burn a core.
 pub const STUCK_THREADS: usize = 4;
 /// How often inference threads are looked after while they work.
@@ -151,6 +169,36 @@ pub const MAX_BODY_BYTES: usize = 64 << 20;
 pub const MAX_PROVIDER_BYTES: usize = 1 << 20;
 /// Largest model file.
 pub const MAX_MODEL_BYTES: u64 = 512 << 20;
+/// Memory of the process that proves a model, at least …
+pub const PROOF_BYTES: u64 = 512 << 20;
+/// … and so much more for each byte of the model's file: as read, decoded, and laid out for the processor.
+pub const PROOF_BYTES_PER_MODEL_BYTE: u64 = 8;
+/// A proof takes no longer than this …
+pub const PROOF_WAIT: Span = Span::from_millis(30_000);
+/// … and this for each MiB of the model's file.
+pub const PROOF_WAIT_PER_MIB: Span = Span::from_millis(2_000);
+/// Stack of a proof: an eighth less than the threads have that run the model later.
+pub const PROOF_STACK_BYTES: usize = 7 << 18;
+/// Files that the process has open which proves a model.
+pub const PROOF_FILES: u64 = 16;
+/// Bytes of what that process says, and of what it complains.
+pub const PROOF_SAID_BYTES: u64 = 64 << 10;
+/// Nodes of one ONNX file, all graphs together, and when its functions are written out.
+pub const ONNX_NODES: usize = 65_536;
+/// Tensors of one.
+pub const ONNX_TENSORS: usize = 65_536;
+/// Messages and texts of one.
+pub const ONNX_PARTS: usize = 2 << 20;
+/// Elements of its tensors, and again of what its operators make of constants.
+pub const ONNX_ELEMENTS: usize = 512 << 20;
+/// Graphs inside one another, types inside one another, functions that call one another.
+pub const ONNX_DEPTH: usize = 16;
+/// Bytes of a name in it; converters chain the names of layers that they fuse.
+pub const ONNX_NAME_BYTES: usize = 16 << 10;
+/// Bytes of a dimension that is written as an expression; who parses it goes as deep as it is nested.
+pub const ONNX_DIM_BYTES: usize = 1 << 10;
+/// Inputs and outputs of one.
+pub const ONNX_FACES: usize = 1_024;
 /// Bytes of one file of golden vectors, packed and unpacked.
 pub const MAX_GOLDEN_BYTES: u64 = 64 << 20;
 /// Arrays in one file of golden vectors.
@@ -201,6 +249,8 @@ pub const QUESTION_TOKENS_MAX: u64 = 1 << 20;
 pub const JOB_IMAGE_PIXELS: u64 = 20 << 20;
 /// … and of one side of it.
 pub const JOB_IMAGE_SIDE: u32 = 16_384;
+/// Scans of a job's JPEG, each of which may go over all its pixels: encoders make 10.
+pub const JPEG_SCANS: usize = 64;
 /// Boxes of an image, the surest first, among which those that are one thing are looked for.
 pub const BOX_CANDIDATES: usize = 1_000;
 /// Pixels of a side of an image that is shown to a provider.

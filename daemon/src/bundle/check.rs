@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use picket_core::escalation::anomaly;
+use picket_core::{escalation::anomaly, time::Span};
 
 use super::{
     BundleError, Task, constants,
     decision::{self, Decision},
     manifest::{Manifest, ModelFile, RawTensor},
+    states::{self, State},
     steps,
 };
 use crate::{
@@ -30,25 +31,20 @@ pub struct Declared {
     pub prepared: Vec<TensorSpec>,
     pub conclude: Vec<Arc<dyn Conclude>>,
     pub decision: Decision,
+    /// Outputs that are inputs of the next call.
+    pub states: Vec<State>,
+    /// Silence after which a stream begins anew.
+    pub stream_age: Span,
 }
 
 /// # Errors
 /// The first thing in the manifest that cannot be.
 pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     let raw = &manifest.raw;
-    if let Some(message) = name_fault(raw.name.get_ref()) {
-        return Err(manifest.invalid(&raw.name, message));
-    }
+    name(manifest)?;
     let model = model_file(manifest)?;
-    let digest = raw.model.sha256.get_ref();
-    if digest.len() != 64 || !digest.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Err(manifest.invalid(&raw.model.sha256, "`sha256` is 64 hexadecimal digits"));
-    }
-    if raw.card.is_none() {
-        let message = "there is no [card]; say at least what the model is for, what it learned from, its limits, \
-                       and who answers for it";
-        return Err(manifest.error("bundle/no-card", None, message));
-    }
+    digest(manifest)?;
+    card(manifest)?;
     let task = task(manifest)?;
     let inputs = tensors(manifest, "input", &raw.input)?;
     let constants = constants::read(manifest, &inputs)?;
@@ -56,11 +52,90 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     let labels = labels(manifest, task, &outputs)?;
     let (prepare, prepared) = steps::prepare(manifest, &inputs)?;
     let conclude = steps::conclude(manifest, task, &outputs, &labels)?;
-    let decision = decision::read(manifest, task, &outputs, &labels)?;
-    Ok(Declared { model, task, labels, inputs, constants, outputs, prepare, prepared, conclude, decision })
+    let decision = decision::read(manifest, task, &outputs, &labels, &conclude)?;
+    let states = states::read(manifest, (&inputs, &constants), &outputs)?;
+    let stream_age = states::age(manifest, super::remembers(&prepare, &states))?;
+    Ok(Declared {
+        model,
+        task,
+        labels,
+        inputs,
+        constants,
+        states,
+        stream_age,
+        outputs,
+        prepare,
+        prepared,
+        conclude,
+        decision,
+    })
 }
 
-fn model_file(manifest: &Manifest) -> Result<ModelFile, BundleError> {
+/// Everything in the manifest that cannot be, not only the first thing.
+pub fn faults(manifest: &Manifest) -> Vec<BundleError> {
+    let mut found = Vec::new();
+    let mut note = |result: Result<(), BundleError>| found.extend(result.err());
+    note(name(manifest));
+    note(model_file(manifest).map(drop));
+    note(digest(manifest));
+    note(card(manifest));
+    let task = task(manifest);
+    let inputs = tensors(manifest, "input", &manifest.raw.input);
+    let outputs = tensors(manifest, "output", &manifest.raw.output);
+    // What depends on something that is wrong itself says nothing new.
+    if let Ok(inputs) = &inputs {
+        note(steps::prepare(manifest, inputs).map(drop));
+        let constants = constants::read(manifest, inputs);
+        if let (Ok(constants), Ok(outputs)) = (&constants, &outputs) {
+            note(states::read(manifest, (inputs, constants), outputs).map(drop));
+        }
+        note(constants.map(drop));
+    }
+    if let (Ok(task), Ok(outputs)) = (&task, &outputs) {
+        let labels = labels(manifest, *task, outputs);
+        if let Ok(labels) = &labels {
+            let conclude = steps::conclude(manifest, *task, outputs, labels);
+            if let Ok(conclude) = &conclude {
+                note(decision::read(manifest, *task, outputs, labels, conclude).map(drop));
+            }
+            note(conclude.map(drop));
+        }
+        note(labels.map(drop));
+    }
+    note(task.map(drop));
+    note(inputs.map(drop));
+    note(outputs.map(drop));
+    found
+}
+
+fn name(manifest: &Manifest) -> Result<(), BundleError> {
+    let name = &manifest.raw.name;
+    name_fault(name.get_ref()).map_or(Ok(()), |message| Err(manifest.invalid(name, message)))
+}
+
+fn digest(manifest: &Manifest) -> Result<(), BundleError> {
+    let digest = &manifest.raw.model.sha256;
+    if digest.get_ref().len() != 64 || !digest.get_ref().chars().all(|c| c.is_ascii_hexdigit()) {
+        return Err(manifest.invalid(digest, "`sha256` is 64 hexadecimal digits"));
+    }
+    Ok(())
+}
+
+fn card(manifest: &Manifest) -> Result<(), BundleError> {
+    let Some(card) = &manifest.raw.card else {
+        let message = "there is no [card]; say at least what the model is for, what it learned from, its limits, \
+                       and who answers for it";
+        return Err(manifest.error("bundle/no-card", None, message));
+    };
+    let open = card.get_ref().open_keys();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let message = format!("[card] is not filled in: {}", open.join(", "));
+    Err(manifest.error("bundle/no-card", Some(card.span()), message))
+}
+
+pub(super) fn model_file(manifest: &Manifest) -> Result<ModelFile, BundleError> {
     let model = &manifest.raw.model;
     match (&model.file, &model.path) {
         (Some(file), None) => Ok(ModelFile::Inside(file.get_ref().clone())),

@@ -6,7 +6,12 @@ use picket_core::limits;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{BundleError, MANIFEST, files::Folder, steps::RawStep};
+use super::{
+    BundleError, MANIFEST,
+    files::Folder,
+    states::{RawState, RawStream},
+    steps::RawStep,
+};
 use crate::config::section::{Source, in_plain_words, is_unknown_key};
 
 /// The only format so far.
@@ -35,11 +40,14 @@ pub struct Raw {
     #[serde(default)]
     pub output: Vec<RawTensor>,
     #[serde(default)]
+    pub state: Vec<RawState>,
+    pub stream: Option<RawStream>,
+    #[serde(default)]
     pub prepare: Vec<RawStep>,
     #[serde(default)]
     pub conclude: Vec<RawStep>,
     pub decision: Option<Spanned<RawDecision>>,
-    pub card: Option<Card>,
+    pub card: Option<Spanned<Card>>,
     #[serde(default)]
     pub golden: Vec<RawGolden>,
 }
@@ -127,6 +135,26 @@ pub struct Card {
     pub risk_class: String,
     /// Who answers for it.
     pub responsible: String,
+}
+
+/// What `picket model init` writes where only a person knows what belongs there.
+pub const PLACEHOLDER: &str = "FILL IN";
+
+impl Card {
+    /// Keys that nobody has filled in.
+    pub fn open_keys(&self) -> Vec<&'static str> {
+        let keys = [
+            ("intended_use", &self.intended_use),
+            ("training_data", &self.training_data),
+            ("data_licence", &self.data_licence),
+            ("known_limits", &self.known_limits),
+            ("measured", &self.measured),
+            ("risk_class", &self.risk_class),
+            ("responsible", &self.responsible),
+        ];
+        let open = |(_, text): &(&str, &String)| text.trim().is_empty() || text.starts_with(PLACEHOLDER);
+        keys.into_iter().filter(open).map(|(key, _)| key).collect()
+    }
 }
 
 /// Reads and parses the manifest of a folder.

@@ -9,8 +9,10 @@ mod constants;
 mod decision;
 pub(crate) mod files;
 pub mod golden;
+pub mod inspect;
 mod manifest;
 pub mod npz;
+mod states;
 mod steps;
 
 #[cfg(test)]
@@ -24,12 +26,22 @@ use picket_core::{
     job::ProviderId,
     limits,
     said::Measure,
+    time::Span,
 };
 
 use self::files::Folder;
-pub use self::{golden::Golden, manifest::Card};
+pub use self::{
+    files::Files,
+    golden::Golden,
+    manifest::{Card, PLACEHOLDER},
+    states::State as BoundState,
+};
 use crate::{
-    pipeline::{conclude::Conclude, prepare::Step},
+    pipeline::{
+        conclude::Conclude,
+        prepare::Step,
+        window::{Per, Windowed},
+    },
     ports::{Constant, TensorSpec},
 };
 
@@ -55,6 +67,10 @@ pub struct Bundle {
     /// The inputs after the prepare steps: what the model takes. Empty as `inputs`.
     pub prepared: Vec<TensorSpec>,
     pub conclude: Vec<Arc<dyn Conclude>>,
+    /// Outputs of the model that are inputs of its next call in the same stream: neither a job's nor its answer's.
+    pub states: Vec<BoundState>,
+    /// Silence after which a stream begins anew.
+    pub stream_age: Span,
     /// What makes an answer right.
     pub measure: Measure,
     /// Of the number that it gives.
@@ -77,6 +93,8 @@ pub struct Bundle {
     pub calibration: calibration::Found,
     /// Sentences for the operator.
     pub warnings: Vec<String>,
+    /// What it was read from, for who proves it. Let go when that is done.
+    pub files: Files,
 }
 
 /// What a model is for, and so what its outputs mean.
@@ -131,21 +149,28 @@ impl Bundle {
     /// `bundle/bad-golden`, `bundle/bad-calibration` or `model/hash-mismatch`.
     pub fn read(path: &Path) -> Result<Self, BundleError> {
         if is_bare_model(path) && path.is_file() {
-            return Self::read_bare(path);
+            return Ok(Self::bare(path, files::read_capped(path, limits::MAX_MODEL_BYTES)?));
         }
-        let folder = Folder::open(path)?;
+        Self::read_folder(Folder::open(path)?)
+    }
+
+    /// Reads a bundle once more, out of what it was read from before.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn again(mut files: Files) -> Result<Self, BundleError> {
+        match files.contents.as_mut_slice() {
+            [(name, model)] if name.is_empty() => Ok(Self::bare(&files.path, std::mem::take(model))),
+            _ => Self::read_folder(Folder::again(files)),
+        }
+    }
+
+    fn read_folder(folder: Folder) -> Result<Self, BundleError> {
         let manifest = manifest::read(&folder)?;
         let declared = check::check(&manifest)?;
         let model = folder.read_model(&declared.model, limits::MAX_MODEL_BYTES)?;
-        let sha256 = files::sha256(&model);
-        if sha256 != manifest.raw.model.sha256.get_ref().to_ascii_lowercase() {
-            let message = format!(
-                "{} is not the file that {MANIFEST} describes: its SHA-256 is {sha256}, not {}",
-                folder.show(declared.model.name()),
-                manifest.raw.model.sha256.get_ref()
-            );
-            return Err(BundleError::new("model/hash-mismatch", message));
-        }
+        let shown = folder.show(declared.model.name());
+        let sha256 = files::expect_sha256(&shown, &model, manifest.raw.model.sha256.get_ref())?;
         let golden = golden::read_all(&folder, &manifest, &declared)?;
         let raw = manifest.raw;
         let mut bundle = Self {
@@ -159,17 +184,20 @@ impl Bundle {
             prepare: declared.prepare,
             prepared: declared.prepared,
             conclude: declared.conclude,
+            states: declared.states,
+            stream_age: declared.stream_age,
             measure: declared.decision.measure,
             unit: declared.decision.unit,
             sigma: declared.decision.sigma,
             temperature: declared.decision.temperature,
             threshold: declared.decision.threshold,
-            card: raw.card,
+            card: raw.card.map(toml::Spanned::into_inner),
             model,
             sha256,
             golden,
             calibration: calibration::Found::default(),
             warnings: Vec::new(),
+            files: Files::default(),
         };
         bundle.calibration = calibration::read(&folder, &bundle)?;
         if bundle.calibration.state == State::Mismatch {
@@ -178,7 +206,18 @@ impl Bundle {
                 folder.show(calibration::FILE)
             ));
         }
+        bundle.files = folder.into_files();
         Ok(bundle)
+    }
+
+    /// What of its steps cuts a job into windows.
+    pub fn windowed(&self) -> Option<Windowed<'_>> {
+        Windowed::of(&self.prepare, &self.inputs)
+    }
+
+    /// Something is kept between the jobs of a stream.
+    pub fn remembers(&self) -> bool {
+        remembers(&self.prepare, &self.states)
     }
 
     /// Softmax temperature of the confidences in its answers: the certificate's, where one is in force.
@@ -198,14 +237,13 @@ impl Bundle {
     }
 
     /// A bare model works, but nothing says what it is for and nothing proves it.
-    fn read_bare(path: &Path) -> Result<Self, BundleError> {
-        let model = files::read_capped(path, limits::MAX_MODEL_BYTES)?;
+    pub(crate) fn bare(path: &Path, model: Bytes) -> Self {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let warning = format!(
             "{} is a bare model: no card, no golden vectors, so nothing proves that it answers right on this CPU",
             path.display()
         );
-        Ok(Self {
+        Self {
             name,
             version: "0".to_owned(),
             task: Task::Tensor,
@@ -216,6 +254,8 @@ impl Bundle {
             prepare: Vec::new(),
             prepared: Vec::new(),
             conclude: Vec::new(),
+            states: Vec::new(),
+            stream_age: limits::STREAM_AGE,
             measure: Measure::Classes,
             unit: None,
             sigma: None,
@@ -223,11 +263,20 @@ impl Bundle {
             threshold: None,
             card: None,
             sha256: files::sha256(&model),
+            files: Files { path: path.to_owned(), contents: vec![(String::new(), model.clone())] },
             model,
             golden: Vec::new(),
             calibration: calibration::Found::default(),
             warnings: vec![warning],
-        })
+        }
+    }
+}
+
+/// With windows of one job, states too are those of one job.
+fn remembers(prepare: &[Step], states: &[BoundState]) -> bool {
+    match prepare.iter().find_map(|step| step.step.window()) {
+        Some(window) => window.per == Per::Stream,
+        None => !states.is_empty(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::json;
 
+use super::Trial;
 use crate::{
     bundle::Bundle,
     inference::served::Served,
@@ -19,11 +20,11 @@ use crate::{
 const WARM_UP: usize = 5;
 const MOST_RUNS: usize = 1_000_000;
 
-pub fn run(path: &Path, seconds: f64, as_json: bool) -> anyhow::Result<()> {
+pub fn run(path: &Path, seconds: f64, trial: &Trial, as_json: bool) -> anyhow::Result<()> {
     anyhow::ensure!(seconds > 0.0 && seconds <= 600.0, "error[cli/invalid]: --seconds is between 0 and 600");
     let start = Instant::now();
     let bundle = Bundle::read(path)?;
-    let served = Served::load(bundle).map_err(|failure| super::failure_error(&failure))?;
+    let served = trial.load(bundle)?;
     let load_ms = millis(start.elapsed());
     let mut runner = served.runner().map_err(|failure| super::failure_error(&failure))?;
     let inputs = sample(&served)?;

@@ -26,7 +26,6 @@ use serde_json::{Value, json};
 use self::sample::{Choice, Judged, Sample};
 use crate::{
     bundle::{Bundle, Task, calibration},
-    inference::served::Served,
     labelled::{self, Labelled},
 };
 
@@ -73,7 +72,7 @@ pub fn run(asked: &Calibrate, as_json: bool) -> anyhow::Result<()> {
     let bundle = read_bundle(&asked.bundle)?;
     let classes = class_promises(&asked.classes, &bundle)?;
     let data = labelled::read(&asked.data, &bundle.labels, &bundle.inputs)?;
-    let served = Served::load(bundle).map_err(|failure| super::failure_error(&failure))?;
+    let served = super::Trial::default().load(bundle)?;
     let judged = Judged::new(&served, &data)?;
     let promise = Promise { alpha: asked.alpha, delta: asked.delta };
     let issue = |sample: &Sample| {

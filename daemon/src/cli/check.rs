@@ -7,18 +7,20 @@ use serde_json::json;
 use crate::{
     assemble,
     config::{Config, ConfigError},
+    inference::prover::Prover,
 };
 
 pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
     let config = Config::load(path)?;
+    let prover = Prover::this_program()?;
     let mut models = Vec::new();
     for model in &config.models {
-        let served = assemble::load(model).map_err(|failure| ConfigError {
+        let served = assemble::load(model, &prover).map_err(|failure| ConfigError {
             code: failure.code,
             place: format!("{}: model {:?}: ", path.display(), model.name),
             message: failure.message,
         })?;
-        let redaction = assemble::redaction(model, config.escalation.as_ref(), &served)?;
+        let redaction = assemble::fitted(model, config.escalation.as_ref(), &served)?;
         models.push(json!({
             "name": *model.name,
             "version": served.bundle.version,

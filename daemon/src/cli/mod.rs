@@ -10,7 +10,9 @@ mod export;
 mod http;
 mod infer;
 mod ledger;
+mod model;
 mod plan;
+mod prove;
 mod replay;
 mod run;
 mod status;
@@ -19,7 +21,12 @@ use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{config::ConfigError, store::redb::OpenError};
+use crate::{
+    bundle::Bundle,
+    config::ConfigError,
+    inference::{admit::admit, prover::Prover, served::Served},
+    store::redb::OpenError,
+};
 
 /// An edge inference daemon: ONNX models next to the machine, jobs over MQTT and HTTP, doubtful cases asked upstream.
 #[derive(Debug, Parser)]
@@ -58,6 +65,8 @@ enum Command {
         /// Inputs: `.json` (Open Inference Protocol request), `.npz` or `.npy`, anything else is a raw tensor.
         #[arg(required = true)]
         inputs: Vec<PathBuf>,
+        #[command(flatten)]
+        trial: Trial,
     },
     /// Measure a bundle on this machine: load time, latency, jobs per second and core, peak memory.
     Bench {
@@ -65,9 +74,13 @@ enum Command {
         /// Least time spent measuring.
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
+        #[command(flatten)]
+        trial: Trial,
     },
     /// Measure on labelled cases what may be promised of a model's answers, and write it into its bundle.
     Calibrate(calibrate::Calibrate),
+    /// Bring a model of one's own: write a first bundle around an ONNX file, and see what a bundle lacks.
+    Model(model::Model),
     /// What each promise would cost: threshold, local share, calls and money a day.
     Plan(plan::Plan),
     /// Jobs that were accepted and got an error instead of an answer.
@@ -78,6 +91,8 @@ enum Command {
     Export(export::Export),
     /// What left this device for a provider, and whether the record of it is whole.
     Ledger(ledger::Ledger),
+    #[command(hide = true)]
+    Prove(prove::Prove),
     /// Make every decision of a log again, and see whether it is the same; or with another policy.
     Replay(replay::Replay),
     /// What a running daemon does now, over its HTTP face.
@@ -102,10 +117,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::run(&config, json),
         Command::Demo { seconds } => demo::run(seconds, json),
-        Command::Infer { bundle, inputs } => infer::run(&bundle, &inputs, json),
-        Command::Bench { bundle, seconds } => bench::run(&bundle, seconds, json),
+        Command::Infer { bundle, inputs, trial } => infer::run(&bundle, &inputs, &trial, json),
+        Command::Bench { bundle, seconds, trial } => bench::run(&bundle, seconds, &trial, json),
         Command::Calibrate(calibrate) => calibrate::run(&calibrate, json),
+        Command::Model(model) => model::run(&model, json),
         Command::Plan(plan) => plan::run(&plan, json),
+        Command::Prove(prove) => return prove::run(&prove),
         Command::Dead(dead) => dead::run(&dead, json),
         Command::Explain(explain) => explain::run(&explain, json),
         Command::Export(export) => export::run(&export, json),
@@ -146,6 +163,25 @@ fn start_logging() {
     let colours = std::io::stderr().is_terminal();
     let _ =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
+}
+
+/// Where a model is tried out before it is loaded.
+#[derive(Debug, Default, clap::Args)]
+pub struct Trial {
+    /// Load the model without the trial in a child process, for emulators that cannot start one.
+    #[arg(long, hide = true)]
+    in_process: bool,
+}
+
+impl Trial {
+    /// Proves a bundle and loads it.
+    ///
+    /// # Errors
+    /// Why it is not served.
+    fn load(&self, bundle: Bundle) -> anyhow::Result<Served> {
+        let loaded = if self.in_process { Served::load(bundle) } else { admit(bundle, &Prover::this_program()?) };
+        loaded.map_err(|failure| failure_error(&failure))
+    }
 }
 
 /// A failure as the one line that users see.

@@ -24,7 +24,6 @@ use super::calibrate::{
 use crate::{
     bundle::{Bundle, Task, calibration},
     config::{self, Config},
-    inference::served::Served,
     labelled,
 };
 
@@ -166,7 +165,7 @@ fn alphas(asked: &Plan, more: Option<f64>) -> Vec<f64> {
 fn of_data(asked: &Plan, bundle: Bundle, assumed: &Assumed) -> anyhow::Result<Found> {
     let path = asked.data.as_deref().unwrap_or(&asked.bundle);
     let data = labelled::read(path, &bundle.labels, &bundle.inputs)?;
-    let served = Served::load(bundle).map_err(|failure| super::failure_error(&failure))?;
+    let served = super::Trial::default().load(bundle)?;
     let judged = Judged::new(&served, &data)?;
     let delta = asked.delta.unwrap_or(DELTA);
     let provider = |_| assumed.accuracy;

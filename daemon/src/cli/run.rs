@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     assemble,
     config::Config,
+    inference::prover::Prover,
     ports::Clock,
     run::{self, Ended},
 };
@@ -19,13 +20,14 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     // Before anything is opened: a bad configuration must leave no trace but its message (I9).
     let config = Config::load(path)?;
     super::start_logging();
+    let prover = Prover::this_program().context("this program does not find itself")?;
     let clock = Clock::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no tokio runtime")?;
     let durable = config.store.durable;
     let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("no SIGTERM handler")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("no SIGINT handler")?;
-        let parts = assemble::assemble(config, clock)?;
+        let parts = assemble::assemble(config, clock, &prover)?;
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(async move {
             let mut stop = Some(stop);

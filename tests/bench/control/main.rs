@@ -114,6 +114,7 @@ fn request(args: &Args) -> Vec<u8> {
 }
 
 /// The moment at which it is `tick`, or now if that is past.
+#[expect(clippy::disallowed_methods, reason = "this is the only thread, and the clock is what is measured")]
 fn wait_for(tick: Instant) -> Instant {
     if let Some(left) = tick.checked_duration_since(Instant::now() + AWAKE) {
         std::thread::sleep(left);

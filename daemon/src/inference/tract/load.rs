@@ -120,7 +120,7 @@ pub(super) fn plan(
     let reader = rewrites::reader(table);
     let known = Known::new(&proto, shapes, &reader);
     rewrites::on_graph(table, &mut proto, &known)?;
-    refusals::check(&proto)?;
+    refusals::check(&proto, shapes)?;
     // Some exporters write shapes that contradict the graph: what the file says of values between and of outputs is
     // only a hint, and what the operators say counts.
     let strict = optimised(table, &reader, &proto, shapes);
@@ -156,7 +156,9 @@ fn optimised(
     let mut typed = model.into_typed()?;
     refusals::check_typed(&typed)?;
     rewrites::on_typed(table, &mut typed)?;
-    typed.into_decluttered()?.into_optimized()
+    let mut decluttered = typed.into_decluttered()?;
+    rewrites::on_decluttered(table, &mut decluttered)?;
+    decluttered.into_optimized()
 }
 
 /// Says what was assumed, when the model leaves shapes open: another one may do.

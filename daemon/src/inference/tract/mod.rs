@@ -7,6 +7,7 @@ mod graph;
 mod int8;
 mod load;
 mod operators;
+mod planes;
 mod refusals;
 mod rewrites;
 
@@ -26,6 +27,12 @@ pub struct Tract;
 impl Backend for Tract {
     fn name(&self) -> &'static str {
         "tract"
+    }
+
+    fn signature(&self, model: &[u8], constants: &[Constant]) -> Result<Signature, BackendError> {
+        let mut parsed = load::parse(model)?;
+        bind::bind(&mut parsed, constants)?;
+        load::signature(&parsed, None)
     }
 
     fn load_fixed(&self, model: &[u8], fixed: &Fixed<'_>) -> Result<Arc<dyn Model>, BackendError> {

@@ -106,7 +106,7 @@ mod tests {
         // One row of two cells; two classes.
         let channels = [[0.0, 0.64], [0.0, 0.0], [0.0, 0.0], [0.0, -100.0], [0.0, 0.0], [0.0, 0.25], [0.0, 0.81]];
         let output = Tensor::from_f32("o", vec![1, 7, 1, 2], channels.as_flattened()).unwrap();
-        let found = detected(&[output.clone()], &["cat", "dog"], &[step("step = \"fastestdet\"")]).unwrap();
+        let found = detected(std::slice::from_ref(&output), &["cat", "dog"], &[step("step = \"fastestdet\"")]).unwrap();
         let second = found[1];
         assert_eq!((second.class, second.x, second.y), (1, 20.0, -5.0));
         assert!((second.score - 0.64 * 0.81).abs() < 1e-6 && second.w < 1e-6 && second.h == 10.0, "{second:?}");

@@ -48,8 +48,17 @@ fn decode_as(media: Media, file: &[u8]) -> Result<Pixels, Failure> {
     let broken = |error: ImageError| failure(media, &error);
     let reader = Cursor::new(file);
     match media {
-        Media::Jpeg if !whole::is_whole_jpeg(file) => Err(undecodable(media, "the file is cut off: it has no end")),
-        Media::Jpeg => pixels(media, JpegDecoder::new(reader).map_err(broken)?),
+        Media::Jpeg => {
+            match whole::scans(file) {
+                None => return Err(undecodable(media, "the file is cut off: it has no end")),
+                Some(scans) if scans > limits::JPEG_SCANS => {
+                    let failure = Failure::new("input/too-large", "each scan of a JPEG may go over all its pixels");
+                    return Err(failure.expected(format!("at most {} scans", limits::JPEG_SCANS), scans.to_string()));
+                }
+                Some(_) => {}
+            }
+            pixels(media, JpegDecoder::new(reader).map_err(broken)?)
+        }
         Media::Png => pixels(media, PngDecoder::with_limits(reader, bounds()).map_err(broken)?),
         Media::Bmp => pixels(media, BmpDecoder::new(reader).map_err(broken)?),
     }

@@ -147,3 +147,11 @@ fn a_bomb_is_refused_by_its_header() {
     }
     assert_eq!(decode(&bomb(ImageFormat::Png, 0, 5)).unwrap_err().code, "input/undecodable");
 }
+
+#[test]
+fn a_jpeg_of_endless_scans_is_refused() {
+    let jpeg = file(&flag(), ImageFormat::Jpeg);
+    let scan = jpeg.windows(2).position(|pair| pair == b"\xff\xda").unwrap();
+    let many = [&jpeg[..scan], &jpeg[scan..jpeg.len() - 2].repeat(limits::JPEG_SCANS + 1), b"\xff\xd9"].concat();
+    assert_eq!(decode(&many).unwrap_err().code, "input/too-large");
+}

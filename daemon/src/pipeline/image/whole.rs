@@ -5,20 +5,21 @@ const START: u8 = 0xd8;
 const END: u8 = 0xd9;
 const SCAN: u8 = 0xda;
 
-/// Goes from marker to marker (ITU-T T.81, annex B) until the end of the image. What lies behind it does not matter.
-pub fn is_whole_jpeg(file: &[u8]) -> bool {
-    let mut at = 2;
+/// How many scans a whole one has; `None`: it is cut off. Goes from marker to marker (ITU-T T.81, annex B) until the end of the
+/// image. What lies behind it does not matter.
+pub fn scans(file: &[u8]) -> Option<usize> {
+    let (mut at, mut scans) = (2, 0);
     loop {
-        let Some(marker) = next_marker(file, &mut at) else { return false };
-        match marker {
-            END => return true,
+        match next_marker(file, &mut at)? {
+            END => return Some(scans),
             // Without a length: start, restarts, and one that means nothing.
             START | 0x01 | 0xd0..=0xd7 => {}
             segment => {
-                let Some(length) = file.get(at..at + 2) else { return false };
+                let length = file.get(at..at + 2)?;
                 let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
                 at += length.max(2);
                 if segment == SCAN {
+                    scans += 1;
                     skip_scan(file, &mut at);
                 }
             }
@@ -57,19 +58,21 @@ mod tests {
 
     #[test]
     fn an_end_inside_a_segment_is_none() {
-        assert!(is_whole_jpeg(&[HEAD, b"\xff\xd9"].concat()));
-        assert!(!is_whole_jpeg(HEAD));
+        assert_eq!(scans(&[HEAD, b"\xff\xd9"].concat()), Some(0));
+        assert_eq!(scans(HEAD), None);
         // A thumbnail in a comment has an end of its own.
-        assert!(!is_whole_jpeg(&[HEAD, b"\xff\xfe\x00\x06\xff\xd8\xff\xd9"].concat()));
-        assert!(!is_whole_jpeg(&[HEAD, b"\xff\xfe\xff"].concat()));
-        assert!(!is_whole_jpeg(b"\xff\xd8\xff"));
+        assert_eq!(scans(&[HEAD, b"\xff\xfe\x00\x06\xff\xd8\xff\xd9"].concat()), None);
+        assert_eq!(scans(&[HEAD, b"\xff\xfe\xff"].concat()), None);
+        assert_eq!(scans(b"\xff\xd8\xff"), None);
     }
 
     #[test]
     fn a_scan_ends_at_its_marker() {
-        let scan = [HEAD, b"\xff\xda\x00\x03z\x12\xff\x00\xff\xd0\x34"].concat();
-        assert!(is_whole_jpeg(&[&scan[..], b"\xff\xd9behind"].concat()));
-        assert!(!is_whole_jpeg(&scan));
-        assert!(!is_whole_jpeg(&[&scan[..], b"\xff"].concat()));
+        let scan = b"\xff\xda\x00\x03z\x12\xff\x00\xff\xd0\x34";
+        let one = [HEAD, scan].concat();
+        assert_eq!(scans(&[&one[..], b"\xff\xd9behind"].concat()), Some(1));
+        assert_eq!(scans(&[&one[..], scan, b"\xff\xff\xd9"].concat()), Some(2));
+        assert_eq!(scans(&one), None);
+        assert_eq!(scans(&[&one[..], b"\xff"].concat()), None);
     }
 }

@@ -33,7 +33,7 @@ struct Resize {
     w: NonZeroU32,
     h: NonZeroU32,
     #[serde(default)]
-    fit: Fit,
+    fit: Proportions,
     #[serde(default)]
     filter: Filter,
     #[serde(default = "yes")]
@@ -47,7 +47,7 @@ struct Resize {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Fit {
+enum Proportions {
     #[default]
     Stretch,
     Fit,
@@ -102,14 +102,14 @@ impl Resize {
         // Of two fractions width / w and height / h, the larger.
         let wide = u64::from(width) * u64::from(h) >= u64::from(height) * u64::from(w);
         match self.fit {
-            Fit::Stretch => whole,
-            Fit::Fit if wide => Plan { to: (w, scaled(height, w, width)), ..whole },
-            Fit::Fit => Plan { to: (scaled(width, h, height), h), ..whole },
-            Fit::Fill if wide => {
+            Proportions::Stretch => whole,
+            Proportions::Fit if wide => Plan { to: (w, scaled(height, w, width)), ..whole },
+            Proportions::Fit => Plan { to: (scaled(width, h, height), h), ..whole },
+            Proportions::Fill if wide => {
                 let used = f64::from(height) * f64::from(w) / f64::from(h);
                 Plan { left: (whole.width - used) / 2.0, width: used, ..whole }
             }
-            Fit::Fill => {
+            Proportions::Fill => {
                 let used = f64::from(width) * f64::from(h) / f64::from(w);
                 Plan { top: (whole.height - used) / 2.0, height: used, ..whole }
             }
@@ -203,7 +203,7 @@ impl Prepare for Resize {
         let side = |side: usize| u32::try_from(side).map_err(|error| unfit(error.to_string()));
         let from = (side(width)?, side(height)?);
         let plan = self.plan(from.0, from.1);
-        let same = plan.to == from && self.fit != Fit::Fill;
+        let same = plan.to == from && self.fit != Proportions::Fill;
         let image = if same { pixels } else { self.resampled(pixels, from, channels, &plan).map_err(unfit)? };
         let view = seen_through(draft.view, &plan);
         let shape = vec![self.h.get() as usize, self.w.get() as usize, channels];

@@ -50,7 +50,7 @@ fn geometries() -> Vec<Geometry> {
         geometry([12, 6], [10, 4], [2, 2], [1, 1], 4, 1),
         // More than one band.
         geometry([70, 60], [3, 3], [1, 1], [1, 1], 1, 24),
-        geometry([33, 129], [5, 5], [3, 1], [1, 2], 4, 40),
+        geometry([33, 129], [5, 5], [3, 1], [1, 2], 4, 24),
     ]
 }
 
@@ -97,7 +97,8 @@ fn cases() -> Vec<Case> {
     let all = |datum_type, zero| Codes::all(datum_type, zero).unwrap();
     let mut cases = Vec::new();
     for (index, geometry) in geometries().into_iter().enumerate() {
-        for channels in [1, 16, 21] {
+        let large = geometry.input_len() > 10_000;
+        for channels in [1, 16, 21].into_iter().filter(|channels| !large || *channels == 1) {
             let (x, y) = if index % 2 == 0 {
                 (all(DatumType::U8, 113), Codes { low: 7, high: 201, ..all(DatumType::U8, 7) })
             } else {

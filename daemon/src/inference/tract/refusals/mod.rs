@@ -100,6 +100,16 @@ static TABLE: &[Refusal] = &[
     Refusal { op: "ReduceLogSum", when: |node| node.is_integer(0), why: "integers are not summed as such" },
     Refusal { op: "ReduceLogSumExp", when: |node| node.is_integer(0), why: "integers are not summed as such" },
     Refusal {
+        op: "ReduceMax",
+        when: |node| node.scope.takes_nothing,
+        why: "the largest of nothing is an infinity, and comes out finite",
+    },
+    Refusal {
+        op: "ReduceMin",
+        when: |node| node.scope.takes_nothing,
+        why: "the smallest of nothing is an infinity, and comes out finite",
+    },
+    Refusal {
         op: "Resize",
         when: |node| node.opset == 10 && node.text("mode") != Some("linear") && !node.has_whole_scales(1),
         why: "the nearest element of operator set 10 is another one where scales are no whole numbers",
@@ -121,18 +131,18 @@ const NAMESAKES: &[&str] = &["Attention", "GridSample", "RotaryEmbedding"];
 /// Binary operators that took `axis` before operator set 7.
 const ONCE_BROADCAST: &[&str] = &["Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor"];
 
-/// Refuses what a row of the table is about.
+/// Refuses what a row of the table is about; `shapes` of the inputs, as far as the plan is for them.
 ///
 /// # Errors
 /// `op X at node Y: …`.
-pub(super) fn check(proto: &pb::ModelProto) -> Result<(), BackendError> {
+pub(super) fn check(proto: &pb::ModelProto, shapes: &[Vec<usize>]) -> Result<(), BackendError> {
     let Some(graph) = &proto.graph else { return Ok(()) };
     let opset = opset(proto);
     if opset > NEWEST_OPSET {
         let message = format!("the model is of ONNX operator set {opset}; up to {NEWEST_OPSET} is known here");
         return Err(BackendError::Unsupported(message));
     }
-    let scope = Scope::new(graph);
+    let scope = Scope::new(graph, shapes);
     let found = graph::find_node(graph, &mut |proto| {
         let node = Node { proto, opset, scope: &scope };
         reason(&node).map(|why| BackendError::Unsupported(sentence(proto, why)))

@@ -28,7 +28,7 @@ fn verdict_with(opset: i64, node: pb::NodeProto, constants: &[Tensor]) -> Result
         output: vec![value("y", Dtype::Fp32, &[2, 3])],
         ..<_>::default()
     };
-    check(&model(opset, graph)).map_err(|error| error.to_string())
+    check(&model(opset, graph), &[]).map_err(|error| error.to_string())
 }
 
 fn verdict(node: pb::NodeProto) -> Result<(), String> {

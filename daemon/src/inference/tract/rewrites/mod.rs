@@ -9,14 +9,18 @@ mod choice;
 mod cube;
 mod division;
 mod expand;
+mod extremes;
 mod fold_ifs;
 mod half_as_single;
+mod largest;
 mod log_sum_exp;
 mod negative_indices;
 mod plain_integers;
+mod planes;
 mod quantise;
 mod quantised;
 mod recurrent;
+mod resize;
 mod sigmoid;
 mod softmax;
 mod upsample;
@@ -55,6 +59,8 @@ pub(super) enum Apply {
     Operator(&'static str, Builder),
     /// On tract's typed model, before anything declutters it; see [`everywhere`].
     Typed(fn(&mut TypedModel) -> TractResult<()>),
+    /// On the typed model after it is decluttered, which knows tract's own operators.
+    Decluttered(fn(&mut TypedModel) -> TractResult<()>),
 }
 
 /// Makes an operator of an ONNX node, and says which values of the graphs around it are read inside of it.
@@ -128,6 +134,11 @@ pub(super) static TABLE: &[Rewrite] = &[
         apply: Apply::Typed(negative_indices::count_from_start),
     },
     Rewrite {
+        name: "exact-extremes",
+        what: "ReduceMax and ReduceMin of infinities and of nothing, for which tract gives the largest finite number",
+        apply: Apply::Typed(extremes::know_infinities),
+    },
+    Rewrite {
         name: "plain-integers",
         what: "CumSum and TopK of casts to INT64, which tract takes for dimensions and then gives up on",
         apply: Apply::Typed(plain_integers::plain),
@@ -166,6 +177,26 @@ pub(super) static TABLE: &[Rewrite] = &[
         name: "quantised-add",
         what: "a sum of two tensors between DequantizeLinear and QuantizeLinear computes on the codes",
         apply: Apply::Typed(quantised::add),
+    },
+    Rewrite {
+        name: "depthwise-planes",
+        what: "a depthwise convolution in floats slides over whole planes, with the clip behind it",
+        apply: Apply::Typed(planes::depthwise),
+    },
+    Rewrite {
+        name: "max-planes",
+        what: "a largest-value pool slides over whole planes",
+        apply: Apply::Typed(planes::max_pool),
+    },
+    Rewrite {
+        name: "largest",
+        what: "the index of the largest value along an axis is found without a view for every element",
+        apply: Apply::Typed(largest::look),
+    },
+    Rewrite {
+        name: "last-axis-first",
+        what: "a picture is enlarged along its last axis first, where element by element is slow",
+        apply: Apply::Decluttered(resize::last_axis_first),
     },
     Rewrite {
         name: "quantise-by-division",
@@ -225,6 +256,20 @@ fn bodies(model: &mut TypedModel) -> impl Iterator<Item = &mut TypedModel> {
         };
         bodies
     })
+}
+
+/// Applies the rows on the decluttered model.
+///
+/// # Errors
+/// A row cannot make sense of the model.
+pub(super) fn on_decluttered(table: &[Rewrite], model: &mut TypedModel) -> TractResult<()> {
+    for row in table {
+        if let Apply::Decluttered(apply) = row.apply {
+            tracing::trace!(rewrite = row.name, "on the decluttered model");
+            apply(model)?;
+        }
+    }
+    Ok(())
 }
 
 /// Applies the rows on the typed model.

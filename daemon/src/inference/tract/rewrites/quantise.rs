@@ -4,6 +4,7 @@
 //! lie half between two codes, as means and sums of codes do, every other of these falls to the other side: one code in
 //! fourteen where codes are halved.
 
+use super::super::cpu::widened;
 use tract_onnx::tract_core::{
     internal::*,
     ops::{
@@ -19,9 +20,7 @@ const ROUNDER: f32 = 12_582_912.0;
 element_wise_oop!(quantise_u8, QuantiseU8 { scale: f32, zero: u8 },
     [f32] => u8 |op, values, codes| {
         let (low, high) = (-f32::from(op.zero), f32::from(u8::MAX) - f32::from(op.zero));
-        for (code, value) in codes.iter_mut().zip(values) {
-            *code = low_byte(value / op.scale, low, high).wrapping_add(op.zero);
-        }
+        divide_u8(values, op.scale, [low, high], op.zero, codes);
         Ok(())
     }
 );
@@ -29,12 +28,27 @@ element_wise_oop!(quantise_u8, QuantiseU8 { scale: f32, zero: u8 },
 element_wise_oop!(quantise_i8, QuantiseI8 { scale: f32, zero: i8 },
     [f32] => i8 |op, values, codes| {
         let (low, high) = (f32::from(i8::MIN) - f32::from(op.zero), f32::from(i8::MAX) - f32::from(op.zero));
-        for (code, value) in codes.iter_mut().zip(values) {
-            *code = low_byte(value / op.scale, low, high).cast_signed().wrapping_add(op.zero);
-        }
+        divide_i8(values, op.scale, [low, high], op.zero, codes);
         Ok(())
     }
 );
+
+widened!(fn divide_u8(values: &[f32], scale: f32, bounds: [f32; 2], zero: u8, codes: &mut [u8]) = each_u8);
+widened!(fn divide_i8(values: &[f32], scale: f32, bounds: [f32; 2], zero: i8, codes: &mut [i8]) = each_i8);
+
+#[inline(always)]
+fn each_u8(values: &[f32], scale: f32, [low, high]: [f32; 2], zero: u8, codes: &mut [u8]) {
+    for (code, value) in codes.iter_mut().zip(values) {
+        *code = low_byte(value / scale, low, high).wrapping_add(zero);
+    }
+}
+
+#[inline(always)]
+fn each_i8(values: &[f32], scale: f32, [low, high]: [f32; 2], zero: i8, codes: &mut [i8]) {
+    for (code, value) in codes.iter_mut().zip(values) {
+        *code = low_byte(value / scale, low, high).cast_signed().wrapping_add(zero);
+    }
+}
 
 /// The lowest byte of the rounded value; not a number is the lowest code. Without a branch, for vectors.
 #[inline(always)]

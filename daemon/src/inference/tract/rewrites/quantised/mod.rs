@@ -204,15 +204,20 @@ pub(super) fn scalar(model: &TypedModel, outlet: OutletId) -> TractResult<Option
 }
 
 /// A constant of one float, or of `count`, as `count` floats.
-fn floats(model: &TypedModel, outlet: OutletId, count: usize) -> TractResult<Option<Vec<f32>>> {
-    let Some(value) = constant(model, outlet, MOST_STEPS)? else { return Ok(None) };
-    if value.datum_type() != DatumType::F32 {
-        return Ok(None);
-    }
-    let values = value.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+pub(super) fn floats(model: &TypedModel, outlet: OutletId, count: usize) -> TractResult<Option<Vec<f32>>> {
+    let Some(values) = constant_floats(model, outlet)? else { return Ok(None) };
     Ok(match values.len() {
         1 => Some(vec![values[0]; count]),
         len if len == count => Some(values),
         _ => None,
     })
+}
+
+/// A constant's floats.
+pub(super) fn constant_floats(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Vec<f32>>> {
+    let Some(value) = constant(model, outlet, MOST_STEPS)? else { return Ok(None) };
+    if value.datum_type() != DatumType::F32 {
+        return Ok(None);
+    }
+    Ok(Some(value.try_as_plain_ram()?.as_slice::<f32>()?.to_vec()))
 }
