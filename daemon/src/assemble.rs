@@ -55,9 +55,8 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
     let transport_names = config.transports.iter().map(|(name, _)| Arc::from(*name)).collect();
     let (store, attempts) = open_store(&config.store, Names { models: names, transports: transport_names }, clock)?;
     let escalation = config.escalation.clone();
-    for warning in escalation.iter().flat_map(|escalation| &escalation.warnings) {
-        tracing::warn!(warning, "escalation");
-    }
+    let warnings = escalation.iter().flat_map(|escalation| &escalation.warnings);
+    warnings.for_each(|warning| tracing::warn!(warning, "escalation"));
     let asked = escalation.as_ref().map(|escalation| escalation.providers.clone()).unwrap_or_default();
 
     let mut models = Vec::new();
@@ -98,8 +97,7 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
         let amends = model.durable && heard(&slot.name);
         with_accuracies(rules_of(model, slot, amends, &asked, (demand, mode)), slot, &config.providers)
     });
-    let rules = rules.collect();
-    let engine = engine(rules, &config.providers, decisions.is_some());
+    let engine = engine(rules.collect(), &config.providers, decisions.is_some());
     let funds = funds(escalation.as_ref(), past, &engine);
     Ok(Parts {
         device,
