@@ -274,8 +274,8 @@ async fn a_photo_comes_by_every_way_and_what_is_none_is_refused() {
 
     let (bundle, file) = (scene.bundle.to_str().unwrap(), people.to_str().unwrap());
     let on_the_spot = picket(&["infer", bundle, file, "--json"]);
-    let answer: Value =
-        serde_json::from_slice(&on_the_spot.stdout).expect(&String::from_utf8_lossy(&on_the_spot.stderr));
+    let answer: Value = serde_json::from_slice(&on_the_spot.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&on_the_spot.stderr)));
     assert_eq!(answer["answer"]["boxes"], as_it_is, "{answer}");
     let in_words = String::from_utf8(picket(&["infer", bundle, file]).stdout).unwrap();
     assert!(in_words.contains("face 0.9") && in_words.contains(" at ("), "{in_words}");
