@@ -2,6 +2,7 @@
 
 pub mod boxes;
 mod local;
+mod stream;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -19,12 +20,13 @@ use serde_json::{Map, Value, json};
 use self::{
     boxes::BoxDocument,
     local::{local_answer, said},
+    stream::StreamDocument,
 };
 use crate::{
     bundle::Task,
     inference::served::Served,
     oip,
-    ports::{Content, Death, Face, OutputForm, Upstream},
+    ports::{Content, Death, Face, OutputForm, StreamNote, Upstream},
     tensor::Tensor,
 };
 
@@ -38,6 +40,8 @@ pub struct Facts<'a> {
     pub outputs: &'a [Tensor],
     /// What the local model said.
     pub seen: Option<&'a Observation>,
+    /// Of models with windows or states.
+    pub stream: Option<&'a StreamNote>,
     pub upstream: Option<&'a Upstream>,
     /// Name of the answering provider, when one answered.
     pub provider: Option<&'a str>,
@@ -63,6 +67,8 @@ struct ResultDocument<'a> {
     reason: &'static str,
     proven: bool,
     evidence: EvidenceDocument<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<StreamDocument<'a>>,
     timing_ms: TimingDocument,
 }
 
@@ -192,6 +198,7 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
             delta: evidence.promise.map(|promise| promise.delta),
             local: by_other.then(|| local_answer(facts, 0)),
         },
+        stream: facts.stream.map(StreamDocument::from),
         timing_ms: TimingDocument {
             queue: millis(answer.timing.queue),
             prepare: millis(answer.timing.prepare),
@@ -262,7 +269,7 @@ fn parameters(answer: &Answer, facts: &Facts<'_>) -> Map<String, Value> {
         ("n", json!(evidence.promise.map(|promise| promise.cases))),
         ("total_ms", json!(millis(answer.timing.total))),
     ];
-    let known = fields.into_iter().filter(|(_, value)| !value.is_null());
+    let known = fields.into_iter().chain(stream::parameters(facts.stream)).filter(|(_, value)| !value.is_null());
     parameters.extend(known.map(|(key, value)| (key.to_owned(), value)));
     parameters
 }

@@ -64,7 +64,7 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
     for (index, model) in config.models.iter().enumerate() {
         let loaded = load(model, prover);
         let redaction = match &loaded {
-            Ok(served) => redaction(model, escalation.as_ref(), served)?.map(Arc::new),
+            Ok(served) => fitted(model, escalation.as_ref(), served)?.map(Arc::new),
             Err(_) => None,
         };
         models.push(ModelSlot { redaction, ..slot(ModelId(index), model, loaded, &inbox, &attempts)? });
@@ -183,7 +183,13 @@ fn rules_of(
 ) -> ModelRules {
     let policy = match &slot.state {
         Ok((served, _)) => {
-            let own = served.bundle.policy(asked.to_vec(), slot.redaction.is_some());
+            // What a doubtful answer came of is more than its job brought, and only that could be sent.
+            let alone = served.bundle.remembers();
+            if alone && !asked.is_empty() {
+                tracing::warn!(model = %slot.name, "nobody is asked about answers of a model that keeps windows or states");
+            }
+            let asked = if alone { Vec::new() } else { asked.to_vec() };
+            let own = served.bundle.policy(asked, slot.redaction.is_some());
             Policy {
                 at_once: model.at_once,
                 amends,
@@ -305,13 +311,41 @@ fn open_keeper(config: &Config) -> anyhow::Result<Option<Keeper>> {
 ///
 /// # Errors
 /// `config/redaction`: a step cannot fit the model.
-pub fn redaction(
+fn redaction(
     model: &ModelConfig,
     escalation: Option<&Escalation>,
     served: &Served,
 ) -> Result<Option<Redaction>, ConfigError> {
     let general = escalation.map(|escalation| escalation.redact.as_slice()).unwrap_or_default();
     Redaction::plan(model.redact.as_deref().unwrap_or(general), &served.signature)
+}
+
+/// Whether the configuration fits the model; how its inputs are redacted before they leave.
+///
+/// # Errors
+/// `config/workers` or `config/redaction`: it does not.
+pub fn fitted(
+    model: &ModelConfig,
+    escalation: Option<&Escalation>,
+    served: &Served,
+) -> Result<Option<Redaction>, ConfigError> {
+    one_worker(model, served)?;
+    redaction(model, escalation, served)
+}
+
+/// What a model keeps between the jobs of a stream belongs to one thread.
+///
+/// # Errors
+/// `config/workers`: there are to be several.
+fn one_worker(model: &ModelConfig, served: &Served) -> Result<(), ConfigError> {
+    if model.workers == 1 || !served.bundle.remembers() {
+        return Ok(());
+    }
+    let message = format!(
+        "`workers` is {}, but bundle {:?} keeps windows or states of its streams: it has one worker",
+        model.workers, served.bundle.name
+    );
+    Err(ConfigError { code: "config/workers", place: model.workers_place.clone(), message })
 }
 
 /// Reads, loads and proves one model.

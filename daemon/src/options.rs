@@ -20,8 +20,15 @@ pub struct JobOptions {
     pub outputs: bool,
     /// A later revision of the answer shall go to the reply address too.
     pub amend: bool,
-    /// The part that several frames show.
+    /// The part that several frames show: only one of them is asked about. For a model that listens to streams it is the
+    /// stream's key instead, where there is no `stream`, and keeps nothing from being asked.
     pub group_key: Option<String>,
+    /// The stream that this job's samples continue, for models that keep windows or states. Without it and without
+    /// `group_key` all jobs are one stream.
+    pub stream: Option<String>,
+    /// Number in the stream: one that does not follow the last one's begins the stream anew. Without it a gap shows by
+    /// its length alone.
+    pub seq: Option<u64>,
     /// W3C trace context, passed on as it came.
     pub traceparent: Option<String>,
 }
@@ -36,6 +43,11 @@ impl JobOptions {
             "id" => self.id = Some(JobId::new(value).map_err(|why| invalid(key, value, &why))?),
             "deadline-ms" | "deadline_ms" => self.deadline = Some(deadline(key, value)?),
             "group-key" | "group_key" => self.group_key = Some(short_text(key, value)?),
+            "stream" => self.stream = Some(short_text(key, value)?),
+            "seq" => {
+                let number = value.parse().map_err(|_| invalid(key, value, "a whole number from 0 to 2^64 - 1"))?;
+                self.seq = Some(number);
+            }
             "privacy" => {
                 let class = Privacy::parse(value).ok_or_else(|| invalid(key, value, "one of ok, redacted, never"))?;
                 self.privacy = Some(class);
@@ -60,6 +72,8 @@ impl JobOptions {
                 | "deadline_ms"
                 | "group-key"
                 | "group_key"
+                | "stream"
+                | "seq"
                 | "privacy"
                 | "amend"
                 | "outputs"
@@ -112,6 +126,8 @@ mod tests {
             ("id", "press-4/1"),
             ("deadline-ms", "250"),
             ("group-key", "part 7"),
+            ("stream", "microphone 2"),
+            ("seq", "18446744073709551615"),
             ("privacy", "never"),
             ("amend", "true"),
             ("priority", "9"),
@@ -126,6 +142,7 @@ mod tests {
         assert_eq!(options.deadline, Some(Span::from_millis(250)));
         assert_eq!((options.priority, options.privacy), (9, Some(Privacy::Never)));
         assert!(options.amend && options.outputs);
+        assert_eq!((options.stream.as_deref(), options.seq), (Some("microphone 2"), Some(u64::MAX)));
     }
 
     #[test]
@@ -153,6 +170,9 @@ mod tests {
             ("priority", "10"),
             ("priority", "-1"),
             ("group-key", ""),
+            ("stream", ""),
+            ("seq", "-1"),
+            ("seq", "18446744073709551616"),
         ] {
             let failure = JobOptions::default().set(key, value).unwrap_err();
             assert_eq!(failure.code, "job/invalid-option");

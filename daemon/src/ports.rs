@@ -7,6 +7,7 @@
 mod backend;
 mod meter;
 mod store;
+mod stream;
 
 use std::{
     future::Future,
@@ -30,6 +31,7 @@ use tokio::sync::mpsc;
 pub use self::backend::{Backend, BackendError, Constant, Fixed, Model, Runner};
 pub use self::meter::Meter;
 pub use self::store::{Attempts, DeadLetter, Death, Losses, NewRow, Recovered, Revived, Store, Write, Written};
+pub use self::stream::{Begun, InStream, Inferred, StreamNote};
 use crate::{
     media::Media,
     tensor::{Dtype, Tensor},
@@ -97,6 +99,8 @@ pub struct Request {
     pub amend: bool,
     /// The part that several jobs show.
     pub group: Option<Arc<str>>,
+    /// Where in which stream of its model.
+    pub in_stream: InStream,
     /// A caller waits on the line: a repetition wants an answer of its own.
     pub answer_repeats: bool,
 }
@@ -270,13 +274,6 @@ impl TensorSpec {
 pub struct Signature {
     pub inputs: Vec<TensorSpec>,
     pub outputs: Vec<TensorSpec>,
-}
-
-/// What an inference thread made of a job.
-#[derive(Clone, Debug)]
-pub struct Inferred {
-    pub observation: picket_core::escalation::decide::Observation,
-    pub outputs: Vec<Tensor>,
 }
 
 // === Provider ===

@@ -1,5 +1,8 @@
 //! What operators see: one tracing event and one counter per action, `/metrics`, `/status`.
 
+mod memory;
+mod streams;
+
 use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
 
 use picket_core::{
@@ -15,6 +18,8 @@ use prometheus_client::{
     registry::Registry,
 };
 use serde::{Deserialize, Serialize};
+
+pub use self::memory::peak_rss_kib;
 
 /// The daemon's state as `/status` and `picket status` show it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -183,6 +188,7 @@ pub struct Telemetry {
     store_bytes: Gauge<u64, AtomicU64>,
     outbox_rows: Gauge<u64, AtomicU64>,
     budget_left: Family<KindLabel, Gauge<f64, AtomicU64>>,
+    streams: streams::Streams,
 }
 
 /// 50 µs to 26 s.
@@ -231,6 +237,7 @@ impl Telemetry {
             store_bytes: Gauge::default(),
             outbox_rows: Gauge::default(),
             budget_left: Family::default(),
+            streams: streams::Streams::default(),
         };
         telemetry.register(identity);
         telemetry
@@ -252,6 +259,7 @@ impl Telemetry {
         registry.register("link_failures", "What went wrong on links, by code", self.link_failures.clone());
         registry.register("jobs_now", "Invariant I5: accepted = done + dead + expired + waiting + running", identity);
         registry.register("store_bytes", "Payload bytes in the store", self.store_bytes.clone());
+        self.streams.register(&mut registry);
         registry.register("budget_left", "Left of what escalation may cost", self.budget_left.clone());
         registry.register("outbox_rows", "Messages waiting for their confirmation", self.outbox_rows.clone());
     }
@@ -388,12 +396,4 @@ impl Telemetry {
 
 fn seconds(span: Span) -> f64 {
     span.as_micros() as f64 / 1e6
-}
-
-/// Peak resident memory of a process in KiB (`VmHWM`), from procfs; `None` where there is none.
-pub fn peak_rss_kib(pid: Option<u32>) -> Option<u64> {
-    let who = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
-    let status = std::fs::read_to_string(format!("/proc/{who}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
 }

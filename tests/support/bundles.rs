@@ -52,9 +52,22 @@ pub fn template(folder: &Path, name: &str, shared: &Path) -> PathBuf {
     let entries = crate::golden::entries(shared);
     let entry =
         entries.iter().find(|entry| entry.model == model).unwrap_or_else(|| panic!("no golden answer of {model}"));
-    write_golden(&path, &entry.tensors(), &entry.outputs(shared));
+    // What is constant is no input of the model that is proven.
+    let inputs: Vec<Tensor> =
+        entry.inputs.iter().filter(|input| input.value.is_none()).map(crate::golden::Input::tensor).collect();
+    write_golden(&path, &inputs, &entry.outputs(shared));
     let shared = format!("{}/", shared.display());
     std::fs::write(path.join("bundle.toml"), manifest.replace(beside, &shared)).unwrap();
+    path
+}
+
+/// The template `hydraulic-stream`, with model and golden vector of the bundle that the project has itself.
+pub fn hydraulic_stream(folder: &Path) -> PathBuf {
+    let (path, models) = (folder.join("hydraulic-stream"), crate::root().join("models"));
+    std::fs::create_dir_all(path.join("golden")).unwrap();
+    let manifest = std::fs::read_to_string(models.join("templates/hydraulic-stream/bundle.toml")).unwrap();
+    std::fs::write(path.join("bundle.toml"), manifest.replace("../../", &format!("{}/", models.display()))).unwrap();
+    std::fs::copy(models.join("hydraulic-pump/golden/0.npz"), path.join("golden/0.npz")).unwrap();
     path
 }
 

@@ -71,6 +71,7 @@ pub fn request(id: &JobId, payload: Bytes) -> Arc<Request> {
         reply: Reply { to, face: Face::Message { outputs: false } },
         amend: false,
         group: None,
+        in_stream: picket::ports::InStream::default(),
         answer_repeats: false,
     })
 }

@@ -22,5 +22,6 @@ mod link;
 mod mlserver;
 mod model;
 mod plan;
+mod streams;
 mod support;
 mod tasks;

@@ -73,6 +73,24 @@ pub const PREFETCH_PER_WORKER: usize = 8;
 pub const STUCK_FACTOR: u32 = 10;
 /// … but none is given up sooner than after this.
 pub const STUCK_MIN: Span = Span::from_millis(2_000);
+/// Streams of one model whose samples or states are kept; the one that is silent longest goes first, counted …
+pub const STREAMS: usize = 256;
+/// … and their bytes.
+pub const STREAM_BYTES: usize = 16 << 20;
+/// A stream that brings nothing for so long begins anew, unless the bundle says otherwise.
+pub const STREAM_AGE: Span = Span::from_millis(60_000);
+/// Longest that a bundle may ask for.
+pub const STREAM_AGE_MAX: Span = Span::from_millis(24 * 3_600_000);
+/// Windows that one job may complete: the model runs for each.
+pub const WINDOWS_PER_JOB: usize = 4_096;
+/// Bytes of one window.
+pub const WINDOW_BYTES: usize = 4 << 20;
+/// Bytes of the outputs of one job's windows.
+pub const WINDOW_OUTPUT_BYTES: usize = 64 << 20;
+/// Points of a spectrum's transform.
+pub const SPECTRUM_POINTS: usize = 1 << 16;
+/// States of one model.
+pub const STATES: usize = 64;
 /// Threads given up, all models together; one more, and the process starts anew: each may burn a core.
 pub const STUCK_THREADS: usize = 4;
 /// How often inference threads are looked after while they work.

@@ -8,7 +8,8 @@ use picket_core::{
     said::Measure,
 };
 
-use super::{Bundle, BundleError, files, files::Folder};
+use super::{Bundle, BundleError, files, files::Folder, states};
+use crate::ports::Constant;
 
 /// The file's name in a bundle's folder.
 pub const FILE: &str = "calibration.json";
@@ -41,8 +42,8 @@ pub fn read(folder: &Folder, bundle: &Bundle) -> Result<Found, BundleError> {
     Ok(Found { file: Some(file), state })
 }
 
-/// SHA-256 of everything between a job's bytes and the scores that is not the model itself: what a job brings, the steps
-/// before and behind the model, and the labels. A threshold that was measured with others says nothing.
+/// SHA-256 of everything between a job's bytes and the scores that is not the model itself: what a job brings, what the
+/// bundle binds, the steps before and behind the model, and the labels. A threshold that was measured with others says nothing.
 pub fn preprocess_sha256(bundle: &Bundle) -> String {
     let mut text = String::from("picket-preprocess/1\n");
     // Writing to a String cannot fail.
@@ -52,6 +53,11 @@ pub fn preprocess_sha256(bundle: &Bundle) -> String {
     for step in &bundle.prepare {
         let _ = writeln!(text, "{}", step.identity());
     }
+    for Constant { input, values } in &bundle.constants {
+        let bits: Vec<String> = values.iter().map(|value| format!("{:016x}", value.to_bits())).collect();
+        let _ = writeln!(text, "constant {input:?} {}", bits.join(","));
+    }
+    text += &states::identity(&bundle.states);
     for step in &bundle.conclude {
         let _ = writeln!(text, "{}", step.identity());
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use picket_core::escalation::anomaly;
+use picket_core::{escalation::anomaly, time::Span};
 
 use super::{
     BundleError, Task, constants,
     decision::{self, Decision},
     manifest::{Manifest, ModelFile, RawTensor},
+    states::{self, State},
     steps,
 };
 use crate::{
@@ -30,6 +31,10 @@ pub struct Declared {
     pub prepared: Vec<TensorSpec>,
     pub conclude: Vec<Arc<dyn Conclude>>,
     pub decision: Decision,
+    /// Outputs that are inputs of the next call.
+    pub states: Vec<State>,
+    /// Silence after which a stream begins anew.
+    pub stream_age: Span,
 }
 
 /// # Errors
@@ -47,8 +52,23 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     let labels = labels(manifest, task, &outputs)?;
     let (prepare, prepared) = steps::prepare(manifest, &inputs)?;
     let conclude = steps::conclude(manifest, task, &outputs, &labels)?;
-    let decision = decision::read(manifest, task, &outputs, &labels)?;
-    Ok(Declared { model, task, labels, inputs, constants, outputs, prepare, prepared, conclude, decision })
+    let decision = decision::read(manifest, task, &outputs, &labels, &conclude)?;
+    let states = states::read(manifest, (&inputs, &constants), &outputs)?;
+    let stream_age = states::age(manifest, super::remembers(&prepare, &states))?;
+    Ok(Declared {
+        model,
+        task,
+        labels,
+        inputs,
+        constants,
+        states,
+        stream_age,
+        outputs,
+        prepare,
+        prepared,
+        conclude,
+        decision,
+    })
 }
 
 /// Everything in the manifest that cannot be, not only the first thing.
@@ -65,13 +85,20 @@ pub fn faults(manifest: &Manifest) -> Vec<BundleError> {
     // What depends on something that is wrong itself says nothing new.
     if let Ok(inputs) = &inputs {
         note(steps::prepare(manifest, inputs).map(drop));
-        note(constants::read(manifest, inputs).map(drop));
+        let constants = constants::read(manifest, inputs);
+        if let (Ok(constants), Ok(outputs)) = (&constants, &outputs) {
+            note(states::read(manifest, (inputs, constants), outputs).map(drop));
+        }
+        note(constants.map(drop));
     }
     if let (Ok(task), Ok(outputs)) = (&task, &outputs) {
         let labels = labels(manifest, *task, outputs);
         if let Ok(labels) = &labels {
-            note(steps::conclude(manifest, *task, outputs, labels).map(drop));
-            note(decision::read(manifest, *task, outputs, labels).map(drop));
+            let conclude = steps::conclude(manifest, *task, outputs, labels);
+            if let Ok(conclude) = &conclude {
+                note(decision::read(manifest, *task, outputs, labels, conclude).map(drop));
+            }
+            note(conclude.map(drop));
         }
         note(labels.map(drop));
     }

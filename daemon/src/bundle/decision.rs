@@ -1,5 +1,7 @@
 //! `[decision]`: what makes an answer right, or doubtful, by task; and whether the outputs can say it.
 
+use std::sync::Arc;
+
 use picket_core::{
     boxes::{self, Listed},
     said::Measure,
@@ -10,7 +12,7 @@ use super::{
     BundleError, Task,
     manifest::{Manifest, RawDecision},
 };
-use crate::ports::TensorSpec;
+use crate::{pipeline::conclude::Conclude, ports::TensorSpec};
 
 /// A checked `[decision]`.
 pub struct Decision {
@@ -35,6 +37,7 @@ pub fn read(
     task: Task,
     outputs: &[TensorSpec],
     labels: &[String],
+    conclude: &[Arc<dyn Conclude>],
 ) -> Result<Decision, BundleError> {
     let given = manifest.raw.decision.as_ref();
     if let (Task::Tensor, Some(decision)) = (task, given) {
@@ -45,7 +48,7 @@ pub fn read(
     match task {
         Task::Tensor => Ok(Decision::by(Measure::Classes)),
         Task::Classify => classify(manifest, given),
-        Task::Anomaly => anomaly(manifest, given, outputs),
+        Task::Anomaly => anomaly(manifest, given, outputs, conclude),
         Task::Regress => regress(manifest, given, outputs),
         Task::Detect => detect(manifest, given, labels),
     }
@@ -87,7 +90,12 @@ fn classify(manifest: &Manifest, given: Option<&RawDecision>) -> Result<Decision
     Ok(Decision { temperature, threshold: value(&decision.threshold), ..plain })
 }
 
-fn anomaly(manifest: &Manifest, given: Option<&RawDecision>, outputs: &[TensorSpec]) -> Result<Decision, BundleError> {
+fn anomaly(
+    manifest: &Manifest,
+    given: Option<&RawDecision>,
+    outputs: &[TensorSpec],
+    conclude: &[Arc<dyn Conclude>],
+) -> Result<Decision, BundleError> {
     let Some(threshold) = given.and_then(|decision| decision.threshold.as_ref()) else {
         let message = "task `anomaly` needs `threshold` in [decision]: scores from there on are anomalies";
         return Err(manifest.invalid(&manifest.raw.task, message));
@@ -95,7 +103,8 @@ fn anomaly(manifest: &Manifest, given: Option<&RawDecision>, outputs: &[TensorSp
     if !threshold.get_ref().is_finite() {
         return Err(manifest.invalid(threshold, "`threshold` must be finite"));
     }
-    if outputs.first().is_none_or(|output| values(output) != Some(1)) {
+    let made = conclude.iter().rev().find_map(|step| step.scores());
+    if made.or_else(|| outputs.first().and_then(values)) != Some(1) {
         return Err(
             manifest.invalid(&manifest.raw.task, wanted(outputs, "task `anomaly` needs a first output of one score"))
         );

@@ -4,7 +4,7 @@ use picket_core::limits;
 
 use super::{BundleError, check::Declared, files::Folder, manifest::Manifest, manifest::RawGolden, npz};
 use crate::{
-    ports::TensorSpec,
+    ports::{Signature, TensorSpec},
     tensor::{Dtype, Tensor},
 };
 
@@ -52,19 +52,63 @@ fn read(folder: &Folder, manifest: &Manifest, declared: &Declared, raw: &RawGold
     }
     let name = raw.file.get_ref();
     let bytes = folder.read(name, limits::MAX_GOLDEN_BYTES)?;
-    let arrays = npz::read(&bytes).and_then(|arrays| fit(arrays, declared));
+    let arrays = npz::read(&bytes).and_then(|arrays| {
+        if declared.states.is_empty() { fit(arrays, &declared.prepared, &declared.outputs) } else { in_order(arrays) }
+    });
     let (inputs, outputs) =
         arrays.map_err(|why| BundleError::new("bundle/bad-golden", format!("{}: {why}", folder.show(name))))?;
     Ok(Golden { name: name.clone(), inputs, outputs, tolerance })
 }
 
-/// `in0`, `in1` … and `out0`, `out1` … as the declared inputs and outputs.
-fn fit(mut arrays: Vec<(String, Tensor)>, declared: &Declared) -> Result<(Vec<Tensor>, Vec<Tensor>), String> {
-    let inputs = take(&mut arrays, "in", &declared.prepared)?;
-    let outputs = take(&mut arrays, "out", &declared.outputs)?;
+/// `in0`, `in1` … and `out0`, `out1` … as these inputs and outputs.
+fn fit(
+    mut arrays: Vec<(String, Tensor)>,
+    inputs: &[TensorSpec],
+    outputs: &[TensorSpec],
+) -> Result<(Vec<Tensor>, Vec<Tensor>), String> {
+    let inputs = take(&mut arrays, "in", inputs)?;
+    let outputs = take(&mut arrays, "out", outputs)?;
     match arrays.first() {
         Some((name, _)) => Err(format!("array `{name}` belongs to no input or output")),
         None => Ok((inputs, outputs)),
+    }
+}
+
+/// By their numbers: what they are, only the model's own inputs and outputs say, of which states are some.
+fn in_order(arrays: Vec<(String, Tensor)>) -> Result<(Vec<Tensor>, Vec<Tensor>), String> {
+    let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+    for (name, tensor) in arrays {
+        let number = |prefix: &str| name.strip_prefix(prefix)?.parse::<usize>().ok();
+        match (number("in"), number("out")) {
+            (Some(number), _) => inputs.push((number, tensor)),
+            (_, Some(number)) => outputs.push((number, tensor)),
+            _ => return Err(format!("array `{name}` belongs to no input or output")),
+        }
+    }
+    let sorted = |mut arrays: Vec<(usize, Tensor)>| {
+        arrays.sort_by_key(|(number, _)| *number);
+        let named = |(number, mut tensor): (usize, Tensor)| {
+            tensor.name = number.to_string();
+            tensor
+        };
+        arrays.into_iter().map(named).collect()
+    };
+    Ok((sorted(inputs), sorted(outputs)))
+}
+
+impl Golden {
+    /// The same vector by the names of the model's own inputs and outputs, in their order.
+    ///
+    /// # Errors
+    /// It is none of this model.
+    pub fn of_model(&self, model: &Signature) -> Result<Self, String> {
+        let named = |tensors: &[Tensor], prefix: &str| {
+            let name = |tensor: &Tensor| (format!("{prefix}{}", tensor.name), tensor.clone());
+            tensors.iter().map(name).collect::<Vec<_>>()
+        };
+        let arrays = [named(&self.inputs, "in"), named(&self.outputs, "out")].concat();
+        let (inputs, outputs) = fit(arrays, &model.inputs, &model.outputs)?;
+        Ok(Self { inputs, outputs, ..self.clone() })
     }
 }
 

@@ -6,7 +6,12 @@ use picket_core::limits;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{BundleError, MANIFEST, files::Folder, steps::RawStep};
+use super::{
+    BundleError, MANIFEST,
+    files::Folder,
+    states::{RawState, RawStream},
+    steps::RawStep,
+};
 use crate::config::section::{Source, in_plain_words, is_unknown_key};
 
 /// The only format so far.
@@ -34,6 +39,9 @@ pub struct Raw {
     pub constant: Vec<RawConstant>,
     #[serde(default)]
     pub output: Vec<RawTensor>,
+    #[serde(default)]
+    pub state: Vec<RawState>,
+    pub stream: Option<RawStream>,
     #[serde(default)]
     pub prepare: Vec<RawStep>,
     #[serde(default)]

@@ -12,6 +12,7 @@ pub mod golden;
 pub mod inspect;
 mod manifest;
 pub mod npz;
+mod states;
 mod steps;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ use picket_core::{
     job::ProviderId,
     limits,
     said::Measure,
+    time::Span,
 };
 
 use self::files::Folder;
@@ -32,9 +34,14 @@ pub use self::{
     files::Files,
     golden::Golden,
     manifest::{Card, PLACEHOLDER},
+    states::State as BoundState,
 };
 use crate::{
-    pipeline::{conclude::Conclude, prepare::Step},
+    pipeline::{
+        conclude::Conclude,
+        prepare::Step,
+        window::{Per, Windowed},
+    },
     ports::{Constant, TensorSpec},
 };
 
@@ -60,6 +67,10 @@ pub struct Bundle {
     /// The inputs after the prepare steps: what the model takes. Empty as `inputs`.
     pub prepared: Vec<TensorSpec>,
     pub conclude: Vec<Arc<dyn Conclude>>,
+    /// Outputs of the model that are inputs of its next call in the same stream: neither a job's nor its answer's.
+    pub states: Vec<BoundState>,
+    /// Silence after which a stream begins anew.
+    pub stream_age: Span,
     /// What makes an answer right.
     pub measure: Measure,
     /// Of the number that it gives.
@@ -173,6 +184,8 @@ impl Bundle {
             prepare: declared.prepare,
             prepared: declared.prepared,
             conclude: declared.conclude,
+            states: declared.states,
+            stream_age: declared.stream_age,
             measure: declared.decision.measure,
             unit: declared.decision.unit,
             sigma: declared.decision.sigma,
@@ -195,6 +208,16 @@ impl Bundle {
         }
         bundle.files = folder.into_files();
         Ok(bundle)
+    }
+
+    /// What of its steps cuts a job into windows.
+    pub fn windowed(&self) -> Option<Windowed<'_>> {
+        Windowed::of(&self.prepare, &self.inputs)
+    }
+
+    /// Something is kept between the jobs of a stream.
+    pub fn remembers(&self) -> bool {
+        remembers(&self.prepare, &self.states)
     }
 
     /// Softmax temperature of the confidences in its answers: the certificate's, where one is in force.
@@ -231,6 +254,8 @@ impl Bundle {
             prepare: Vec::new(),
             prepared: Vec::new(),
             conclude: Vec::new(),
+            states: Vec::new(),
+            stream_age: limits::STREAM_AGE,
             measure: Measure::Classes,
             unit: None,
             sigma: None,
@@ -244,6 +269,14 @@ impl Bundle {
             calibration: calibration::Found::default(),
             warnings: vec![warning],
         }
+    }
+}
+
+/// With windows of one job, states too are those of one job.
+fn remembers(prepare: &[Step], states: &[BoundState]) -> bool {
+    match prepare.iter().find_map(|step| step.step.window()) {
+        Some(window) => window.per == Per::Stream,
+        None => !states.is_empty(),
     }
 }
 

@@ -34,6 +34,14 @@ pub fn prepare(manifest: &Manifest, inputs: &[TensorSpec]) -> Result<(Vec<Step>,
         let input = input(manifest, raw, &mut keys, inputs)?;
         let step = (kind.read)(keys).map_err(|fault| place(manifest, raw, fault))?;
         let step = Step { input, step };
+        if step.step.window().is_some() {
+            if steps.iter().any(|step: &Step| step.step.window().is_some()) {
+                return Err(manifest.invalid(raw, "there is a window already; a bundle has one"));
+            }
+            if step.input.is_none() && inputs.len() != 1 {
+                return Err(manifest.invalid(raw, "`input` must say which input is cut into windows"));
+            }
+        }
         for spec in specs.iter_mut().filter(|spec| step.is_for(&spec.name)) {
             *spec = step.step.shape(spec.clone()).map_err(|why| manifest.invalid(raw, why))?;
         }

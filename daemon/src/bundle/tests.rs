@@ -1,6 +1,7 @@
 //! Whole bundles, and the one line that each mistake gives.
 
 mod detect;
+mod states;
 
 use std::{fs, path::Path};
 
@@ -96,27 +97,6 @@ impl Site {
 fn mistake(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from), "{from}");
     Site::new(&GOOD.replacen(from, to, 1)).mistake()
-}
-
-#[test]
-fn inputs_of_the_model_may_be_constant() {
-    let site =
-        |constant: &str| Site::new(&GOOD.replace("[[output]]", &format!("[[constant]]\n{constant}\n[[output]]")));
-    let with = |constant: &str| Bundle::read(site(constant).folder.path()).unwrap();
-    let bundle = with("input = \"sr\"\nvalue = 16000");
-    assert_eq!(bundle.constants, [Constant { input: "sr".to_owned(), values: vec![16_000.0] }]);
-    let bundle = with("input = \"mask\"\nvalue = [true, false, 0.5]");
-    assert_eq!(bundle.constants[0].values, [1.0, 0.0, 0.5]);
-    for (constant, why) in [
-        ("input = \"pixels\"\nvalue = 1", "`pixels` is an [[input]], which jobs bring"),
-        ("input = \"a\"\nvalue = 1\n[[constant]]\ninput = \"a\"\nvalue = 2", "`a` is constant already"),
-        ("input = \"a\"\nvalue = \"b\"", "`value` is a number"),
-        ("input = \"a\"\nvalue = 9007199254740993", "`value` is a number"),
-        ("input = \"a\"\nvalue = []", "0 values make no tensor"),
-    ] {
-        let mistake = site(constant).mistake();
-        assert!(mistake.starts_with("error[bundle/invalid]") && mistake.contains(why), "{mistake}");
-    }
 }
 
 #[test]
@@ -227,16 +207,13 @@ fn an_unknown_key_gets_the_nearest_right_one() {
 
 #[test]
 fn a_step_that_is_not_there_is_named() {
-    assert_eq!(
-        mistake("\"scale\"\nfactor = 0.5", "\"sharpen\""),
-        "error[bundle/unsupported-step]: SITE/bundle.toml:17:1: unknown prepare step `sharpen`; known: resize, crop, \
-         to-bgr, to-gray, scale, normalize, layout, quantize"
-    );
-    assert_eq!(
-        mistake("softmax", "soft-max"),
-        "error[bundle/unsupported-step]: SITE/bundle.toml:25:1: unknown conclude step `soft-max` (did you mean \
-         `softmax`?); known: dequantize, softmax, sigmoid, argmax, ssd, yunet, fastestdet, nms, threshold"
-    );
+    let line = mistake("\"scale\"\nfactor = 0.5", "\"sharpen\"");
+    let says = "error[bundle/unsupported-step]: SITE/bundle.toml:17:1: unknown prepare step `sharpen`; known: ";
+    assert!(line.starts_with(says) && line.contains("scale, normalize"), "{line}");
+    let line = mistake("softmax", "soft-max");
+    let says = "error[bundle/unsupported-step]: SITE/bundle.toml:25:1: unknown conclude step `soft-max` (did you mean \
+                `softmax`?); known: ";
+    assert!(line.starts_with(says) && line.contains("argmax"), "{line}");
 }
 
 #[test]

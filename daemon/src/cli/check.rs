@@ -20,7 +20,7 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
             place: format!("{}: model {:?}: ", path.display(), model.name),
             message: failure.message,
         })?;
-        let redaction = assemble::redaction(model, config.escalation.as_ref(), &served)?;
+        let redaction = assemble::fitted(model, config.escalation.as_ref(), &served)?;
         models.push(json!({
             "name": *model.name,
             "version": served.bundle.version,

@@ -1,6 +1,6 @@
 //! `picket infer`: answers on the spot, by the same way that a job takes, without broker and store.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use bytes::Bytes;
 use picket_core::{
@@ -17,7 +17,10 @@ use crate::{
         boxes::{self, BoxDocument},
     },
     bundle::Bundle,
-    inference::served::Served,
+    inference::{
+        served::Served,
+        streams::{Place, Streams},
+    },
     labelled,
     ports::{Content, Face, Runner},
 };
@@ -29,11 +32,13 @@ pub fn run(bundle: &Path, inputs: &[std::path::PathBuf], trial: &Trial, as_json:
     }
     let served = trial.load(bundle)?;
     let mut runner = served.runner().map_err(|failure| super::failure_error(&failure))?;
+    // The inputs are one stream, in their order.
+    let mut streams = Streams::default();
     let mut failed = 0;
     for input in inputs {
         let content = labelled::content(input)?;
         let id = id_of(input);
-        match infer(&served, runner.as_mut(), &content, &id) {
+        match infer(&served, runner.as_mut(), &mut streams, &content, &id) {
             Ok(document) if as_json => println!("{}", String::from_utf8_lossy(&document)),
             Ok(document) => println!("{}: {}", input.display(), in_words(&document)),
             Err(failure) => {
@@ -56,8 +61,15 @@ fn id_of(path: &Path) -> JobId {
     JobId::new(&name).unwrap_or_else(|_| JobId::from_digest(&[0; 32]))
 }
 
-fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId) -> Result<Bytes, Failure> {
-    let (result, prepare, infer) = served.infer(runner, content);
+fn infer(
+    served: &Served,
+    runner: &mut dyn Runner,
+    streams: &mut Streams,
+    content: &Content,
+    id: &JobId,
+) -> Result<Bytes, Failure> {
+    let place = Place { key: "", seq: None, now: Instant::now() };
+    let (result, prepare, infer) = served.infer_in(runner, streams, content, place);
     let inferred = result?;
     let policy = served.bundle.policy(Vec::new(), false);
     let decision = decide::decide(&inferred.observation, &policy, &Circumstances::ALONE);
@@ -86,6 +98,7 @@ fn infer(served: &Served, runner: &mut dyn Runner, content: &Content, id: &JobId
         served,
         outputs: &inferred.outputs,
         seen: Some(&inferred.observation),
+        stream: inferred.stream.as_ref(),
         upstream: None,
         provider: None,
     };
@@ -97,6 +110,9 @@ fn in_words(document: &[u8]) -> String {
     let value: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
     let millis = value["timing_ms"]["infer"].as_f64().unwrap_or_default();
     let certified = if value["certified"] == true { ", certified" } else { "" };
+    if value["reason"] == "LOCAL_WINDOW_OPEN" {
+        return format!("no window yet: {} samples, {} more needed", value["stream"]["have"], value["stream"]["need"]);
+    }
     if let Ok(found) = serde_json::from_value::<Vec<BoxDocument>>(value["answer"]["boxes"].clone()) {
         return format!("{}{certified}, {millis:.3} ms", boxes::in_words(&found));
     }

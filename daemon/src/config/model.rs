@@ -27,6 +27,8 @@ pub struct ModelConfig {
     pub bundle: PathBuf,
     /// Inference threads.
     pub workers: usize,
+    /// Where that is said.
+    pub workers_place: String,
     /// Jobs that wait at most.
     pub queue: usize,
     pub when_full: WhenFull,
@@ -106,6 +108,7 @@ fn check(
         bundle: resolve(section, &raw.bundle, folder, store)?,
         // Both are within limits that are usize themselves.
         workers: workers as usize,
+        workers_place: section.source.place(raw.workers.as_ref().map(Spanned::span).as_ref()),
         queue: queue as usize,
         when_full,
         deadline: Span::from_millis(deadline_ms),

@@ -1,11 +1,14 @@
 //! Inference: backends, models that have proven themselves, and the threads that run them.
 
 pub mod admit;
+mod binding;
+mod gathered;
 pub mod pool;
 pub mod prescan;
 mod probe;
 pub mod prover;
 pub mod served;
+pub mod streams;
 #[cfg(feature = "tract")]
 mod tract;
 

@@ -13,7 +13,10 @@ use picket_core::{
     time::Span,
 };
 
-use super::served::{PANICKED, Served};
+use super::{
+    served::{PANICKED, Served},
+    streams::{Place, Streams},
+};
 use crate::{
     failpoint,
     ports::{Attempts, Event, Inbox, Inferred, Request, Runner},
@@ -196,10 +199,11 @@ struct Worker {
 impl Worker {
     fn run(self) {
         let mut runner: Option<Box<dyn Runner>> = None;
+        let mut streams = Streams::default();
         while let Some(Work { key, id, request }) = self.next() {
             *self.hand.hold() = Some((key, Instant::now()));
             self.shared.attempts.begin(self.slot, &id);
-            let (mut result, prepare, infer) = self.infer(&mut runner, &id, &request);
+            let (mut result, prepare, infer) = self.infer((&mut runner, &mut streams), &id, &request);
             if self.hand.hold().take().is_none() {
                 return; // given up meanwhile; somebody else has this place
             }
@@ -229,7 +233,7 @@ impl Worker {
 
     fn infer(
         &self,
-        runner: &mut Option<Box<dyn Runner>>,
+        (runner, streams): (&mut Option<Box<dyn Runner>>, &mut Streams),
         id: &JobId,
         request: &Request,
     ) -> (Result<Inferred, Failure>, Span, Span) {
@@ -241,6 +245,7 @@ impl Worker {
             },
         };
         failpoint::job(id);
-        self.shared.served.infer(runner.as_mut(), &request.content)
+        let place = Place::of(&request.in_stream, request.group.as_deref());
+        self.shared.served.infer_in(runner.as_mut(), streams, &request.content, place)
     }
 }

@@ -3,20 +3,26 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use picket_core::{job::Failure, time::Span};
 
-use super::{BACKENDS, probe::probe};
+use super::{
+    BACKENDS,
+    binding::Binding,
+    gathered::Gathered,
+    probe::probe,
+    streams::{self, Hand, Place, Streams},
+};
 use crate::{
     bundle::{Bundle, golden},
     pipeline::{
         self,
-        conclude::{Ran, conclude},
+        conclude::{Gathering, Ran},
         prepare::{Prepared, prepare},
     },
-    ports::{Backend, Content, Fixed, Inferred, Model, Runner, Signature, TensorSpec},
+    ports::{Backend, BackendError, Content, Fixed, Inferred, Model, Runner, Signature, TensorSpec},
     tensor::Tensor,
 };
 
@@ -28,6 +34,10 @@ pub struct Served {
     pub signature: Signature,
     /// Its golden vectors came out right here. Only a bare `.onnx` file, which has none, is served without.
     pub proven: bool,
+    /// Where the model's inputs come from.
+    pub(super) binding: Binding,
+    /// Streams that are kept at once.
+    pub(super) most_streams: usize,
 }
 
 impl Served {
@@ -50,21 +60,31 @@ impl Served {
     }
 
     /// Loads a bundle whose golden vectors came out right in another process, on this CPU and with this program.
-    pub(super) fn proven_elsewhere(backend: &dyn Backend, bundle: Bundle) -> Result<Self, Failure> {
-        let shapes = declared_shapes(&bundle)?;
-        let fixed = Fixed { shapes: shapes.as_deref(), constants: &bundle.constants };
-        let loaded = catch_unwind(AssertUnwindSafe(|| backend.load_fixed(&bundle.model, &fixed)));
-        let model = match loaded {
-            Ok(Ok(model)) => model,
-            Ok(Err(error)) => return Err(backend_failure(&bundle, &error)),
-            Err(panic) => {
-                let message = format!("loading {:?} panicked: {}", bundle.name, panic_text(&panic));
-                return Err(Failure::new("model/broken", message));
-            }
+    pub(super) fn proven_elsewhere(backend: &dyn Backend, mut bundle: Bundle) -> Result<Self, Failure> {
+        let shapes = if bundle.states.is_empty() {
+            declared_shapes(&bundle)?
+        } else {
+            let file = caught(&bundle, || backend.signature(&bundle.model, &bundle.constants))?;
+            Some(Binding::new(&bundle, &file)?.shapes(&bundle.prepared)?)
         };
-        let signature = job_signature(&bundle, model.signature())?;
+        let fixed = Fixed { shapes: shapes.as_deref(), constants: &bundle.constants };
+        let model = caught(&bundle, || backend.load_fixed(&bundle.model, &fixed))?;
+        let binding = Binding::new(&bundle, model.signature())?;
+        if !bundle.states.is_empty() {
+            for vector in &mut bundle.golden {
+                let bad = |why: String| Failure::new("bundle/bad-golden", format!("{}: {why}", vector.name));
+                *vector = vector.of_model(model.signature()).map_err(bad)?;
+            }
+        }
+        let signature = job_signature(&bundle, &binding, model.signature())?;
         let proven = !bundle.golden.is_empty();
-        Ok(Self { bundle, model, signature, proven })
+        let mut served = Self { bundle, model, signature, proven, binding, most_streams: 0 };
+        served.most_streams = streams::most(&served)?;
+        Ok(served)
+    }
+
+    pub(super) fn stream_age(&self) -> Duration {
+        Duration::from_micros(self.bundle.stream_age.as_micros())
     }
 
     /// Runs every golden vector at the model's boundary.
@@ -99,24 +119,90 @@ impl Served {
         self.model.clone().runner().map_err(|error| Failure::new("model/failed", error.to_string()))
     }
 
-    /// Decodes, prepares, runs and concludes one job; also says how long preparation and inference took.
+    /// As [`Self::infer_in`], of a job that stands alone.
     pub fn infer(&self, runner: &mut dyn Runner, content: &Content) -> (Result<Inferred, Failure>, Span, Span) {
-        let start = Instant::now();
-        let prepared =
-            pipeline::decode(content, &self.signature.inputs).and_then(|inputs| prepare(inputs, &self.bundle.prepare));
-        let took = elapsed(start);
-        let Prepared { inputs, view } = match prepared {
-            Ok(prepared) => prepared,
-            Err(failure) => return (Err(failure), took, Span::ZERO),
-        };
-        let start = Instant::now();
-        let outputs = run_caught(runner, inputs.clone());
-        let infer = elapsed(start);
-        let result = outputs.map(|outputs| {
-            let ran = Ran { inputs: &inputs, outputs: &outputs, view };
-            Inferred { observation: conclude(ran, &self.bundle), outputs }
-        });
-        (result, took, infer)
+        let place = Place { key: "", seq: None, now: Instant::now() };
+        self.infer_in(runner, &mut Streams::default(), content, place)
+    }
+
+    /// Decodes, prepares, runs and concludes one job; also says how long preparation and inference took. Of a model that
+    /// keeps something between the jobs of a stream, `streams` has it.
+    pub fn infer_in(
+        &self,
+        runner: &mut dyn Runner,
+        streams: &mut Streams,
+        content: &Content,
+        place: Place<'_>,
+    ) -> (Result<Inferred, Failure>, Span, Span) {
+        let mut spent = Spent { prepare: Duration::ZERO, infer: Duration::ZERO };
+        let result = self.run(runner, streams, content, place, &mut spent);
+        (result, span(spent.prepare), span(spent.infer))
+    }
+
+    fn run(
+        &self,
+        runner: &mut dyn Runner,
+        streams: &mut Streams,
+        content: &Content,
+        place: Place<'_>,
+        spent: &mut Spent,
+    ) -> Result<Inferred, Failure> {
+        let bundle = &self.bundle;
+        let windowed = bundle.windowed();
+        let mut single = None;
+        let chunk = timed(&mut spent.prepare, || {
+            let inputs = pipeline::decode(content, &self.signature.inputs)?;
+            match &windowed {
+                Some(windowed) => windowed.chunk(inputs).map(Some),
+                None => prepare(inputs, &bundle.prepare).map(|prepared| single.insert(prepared)).map(|_| None),
+            }
+        })?;
+        let cut = windowed.as_ref().zip(chunk.as_ref());
+        let mut hand = Hand::open(self, streams, place, cut)?;
+        let mut gathering = Gathering::new(bundle);
+        let mut gathered = Gathered::default();
+        loop {
+            let next = timed(&mut spent.prepare, || match (cut, &mut hand.stream.tail) {
+                (Some((windowed, chunk)), Some(tail)) => {
+                    tail.next(&windowed.window).map(|full| windowed.run(chunk, full)).transpose()
+                }
+                _ => Ok(single.take()),
+            })?;
+            let Some(Prepared { inputs, view }) = next else { break };
+            let given = self.binding.inputs(&inputs, &hand.stream.states);
+            let outputs = timed(&mut spent.infer, || run_caught(runner, given))?;
+            let outputs = self.binding.outputs(outputs, &mut hand.stream.states)?;
+            gathering.add(Ran { inputs: &inputs, outputs: &outputs, view });
+            gathered.add(outputs)?;
+        }
+        let stream = hand.close(self, streams);
+        let outputs = if windowed.is_some() { gathered.stacked()? } else { gathered.single() };
+        Ok(Inferred { observation: gathering.end(), outputs, stream })
+    }
+}
+
+/// Of one job.
+struct Spent {
+    prepare: Duration,
+    infer: Duration,
+}
+
+fn timed<T>(spent: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let done = work();
+    *spent += start.elapsed();
+    done
+}
+
+/// A panic in a backend that reads a model is a model that is broken.
+fn caught<T>(bundle: &Bundle, load: impl FnOnce() -> Result<T, BackendError>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(load)) {
+        Ok(Ok(loaded)) => Ok(loaded),
+        Ok(Err(error)) => Err(backend_failure(bundle, &error)),
+        Err(panic) => {
+            let message = format!("loading {:?} panicked: {}", bundle.name, panic_text(&panic));
+            Err(Failure::new("model/broken", message))
+        }
     }
 }
 
@@ -136,8 +222,8 @@ fn panic_text(panic: &Box<dyn std::any::Any + Send>) -> String {
     text.unwrap_or("no message").to_owned()
 }
 
-fn elapsed(start: Instant) -> Span {
-    Span::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
+fn span(time: Duration) -> Span {
+    Span::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// The shapes of the model's inputs, behind the prepare steps.
@@ -157,11 +243,12 @@ fn declared_shapes(bundle: &Bundle) -> Result<Option<Vec<Vec<usize>>>, Failure> 
 }
 
 /// What a job must bring: the bundle's declaration where there is one, checked against the model.
-fn job_signature(bundle: &Bundle, model: &Signature) -> Result<Signature, Failure> {
+fn job_signature(bundle: &Bundle, binding: &Binding, model: &Signature) -> Result<Signature, Failure> {
     if bundle.inputs.is_empty() {
         return Ok(model.clone());
     }
-    for (declared, real) in bundle.prepared.iter().zip(&model.inputs) {
+    let mut outputs = binding.job_outputs(model);
+    for (declared, real) in bundle.prepared.iter().zip(binding.job_inputs(model)) {
         if declared.dtype != real.dtype {
             let steps = if bundle.prepare.is_empty() { "" } else { " behind the prepare steps" };
             let message = format!(
@@ -173,7 +260,7 @@ fn job_signature(bundle: &Bundle, model: &Signature) -> Result<Signature, Failur
             return Err(Failure::new("model/mismatch", message).expected(real.kind(), declared.kind()));
         }
     }
-    for (declared, real) in bundle.outputs.iter().zip(&model.outputs) {
+    for (declared, real) in bundle.outputs.iter().zip(&outputs) {
         let same_shape = declared.shape.len() == real.shape.len();
         if declared.dtype != real.dtype || !same_shape || declared.name != real.name {
             let message = format!(
@@ -186,15 +273,18 @@ fn job_signature(bundle: &Bundle, model: &Signature) -> Result<Signature, Failur
             return Err(Failure::new("model/mismatch", message).expected(real.kind(), declared.kind()));
         }
     }
-    if !bundle.outputs.is_empty() && bundle.outputs.len() != model.outputs.len() {
-        let message = format!("{} outputs are declared, the model has {}", bundle.outputs.len(), model.outputs.len());
+    if !bundle.outputs.is_empty() && bundle.outputs.len() != outputs.len() {
+        let message = format!("{} outputs are declared, the model has {}", bundle.outputs.len(), outputs.len());
         return Err(Failure::new("model/mismatch", message));
     }
-    Ok(Signature { inputs: bundle.inputs.clone(), outputs: model.outputs.clone() })
+    if bundle.windowed().is_some() {
+        // A job may complete several windows, or none.
+        outputs.iter_mut().for_each(|output| output.shape.insert(0, None));
+    }
+    Ok(Signature { inputs: bundle.inputs.clone(), outputs })
 }
 
-fn backend_failure(bundle: &Bundle, error: &crate::ports::BackendError) -> Failure {
-    use crate::ports::BackendError;
+fn backend_failure(bundle: &Bundle, error: &BackendError) -> Failure {
     let code = match error {
         BackendError::Unsupported(_) => "model/unsupported",
         BackendError::Broken(_) => "model/broken",

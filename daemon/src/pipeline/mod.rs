@@ -8,6 +8,7 @@ pub mod keys;
 pub mod prepare;
 mod redact;
 mod view;
+pub mod window;
 
 pub use decode::decode;
 pub use image::{Pixels, decode as decode_image};

@@ -38,6 +38,14 @@ pub trait Backend: Sync {
     /// The backend's name in a bundle.
     fn name(&self) -> &'static str;
 
+    /// What the bytes say of the inputs that are not bound to `constants`, and of the outputs.
+    ///
+    /// # Errors
+    /// As [`Backend::load_fixed`].
+    fn signature(&self, model: &[u8], constants: &[Constant]) -> Result<Signature, BackendError> {
+        self.load_fixed(model, &Fixed { shapes: None, constants }).map(|model| model.signature().clone())
+    }
+
     /// Parses and optimises. The signature has the inputs that jobs bring, which those with constants are not.
     ///
     /// # Errors

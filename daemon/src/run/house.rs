@@ -185,7 +185,7 @@ impl House {
             }
             Event::Errand(errand) => self.desk.errand(errand),
             Event::Inferred { key, model, result, prepare, infer } => {
-                let result = result.map(|inferred| self.keep_inferred(key, inferred));
+                let result = result.map(|inferred| self.keep_inferred(key, model, inferred));
                 self.hear_core(Input::Inferred { key, model, result, prepare, infer });
             }
             Event::Upstream { key, provider, timeout, took, charge, result } => {
@@ -222,10 +222,12 @@ impl House {
         self.perform_all();
     }
 
-    fn keep_inferred(&mut self, key: Key, inferred: Inferred) -> Observation {
+    fn keep_inferred(&mut self, key: Key, model: ModelId, inferred: Inferred) -> Observation {
+        self.telemetry.stream(model, inferred.stream.as_ref());
         if let Some(cargo) = self.cargo.get_mut(&key) {
             cargo.outputs = inferred.outputs;
             cargo.seen = Some(inferred.observation.clone());
+            cargo.stream = inferred.stream;
         }
         inferred.observation
     }

@@ -18,7 +18,7 @@ pub(super) use self::inquiry::InquiryRecord;
 use super::{Names, blobs::BlobId};
 use crate::{
     media::Media,
-    ports::{Address, Content, DeadLetter, Face, Message, OutputForm, Reply, Request},
+    ports::{Address, Content, DeadLetter, Face, InStream, Message, OutputForm, Reply, Request},
     tensor::Dtype,
 };
 
@@ -119,6 +119,12 @@ pub(super) enum ContentRecord {
         bytes: Payload,
         media: String,
     },
+    /// Since schema 2, and only for jobs that name their stream or their number: the bytes of all others are as before.
+    InStream {
+        key: Option<String>,
+        seq: Option<u64>,
+        content: Box<ContentRecord>,
+    },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -141,11 +147,49 @@ impl ContentRecord {
     }
 
     pub fn payloads(&self) -> impl Iterator<Item = &Payload> {
-        let (first, second) = match self {
+        let (first, second) = self.parts();
+        std::iter::once(first).chain(second)
+    }
+
+    fn parts(&self) -> (&Payload, Option<&Payload>) {
+        match self {
             Self::Raw { bytes, .. } | Self::Image { bytes, .. } => (bytes, None),
             Self::Oip { json, binary } => (json, Some(binary)),
-        };
-        std::iter::once(first).chain(second)
+            Self::InStream { content, .. } => content.parts(),
+        }
+    }
+
+    /// With its place in a stream, if it has one.
+    fn placed(self, place: &InStream) -> Self {
+        if *place == InStream::default() {
+            return self;
+        }
+        let key = place.key.as_deref().map(str::to_owned);
+        Self::InStream { key, seq: place.seq, content: Box::new(self) }
+    }
+
+    fn place(&self) -> InStream {
+        match self {
+            Self::InStream { key, seq, .. } => InStream { key: key.as_deref().map(Arc::from), seq: *seq },
+            _ => InStream::default(),
+        }
+    }
+
+    /// `None`: something in it means nothing to this version.
+    fn content(&self, payload: &impl Fn(&Payload) -> Option<Bytes>) -> Option<Content> {
+        Some(match self {
+            Self::Raw { bytes, dtype, shape } => Content::Raw {
+                bytes: payload(bytes)?,
+                dtype: match dtype {
+                    Some(name) => Some(Dtype::parse(name)?),
+                    None => None,
+                },
+                shape: shape.as_ref().map(|shape| shape.iter().map(|n| *n as usize).collect()),
+            },
+            Self::Oip { json, binary } => Content::Oip { json: payload(json)?, binary: payload(binary)? },
+            Self::Image { bytes, media } => Content::Image { bytes: payload(bytes)?, media: Media::parse(media)? },
+            Self::InStream { content, .. } => content.content(payload)?,
+        })
     }
 }
 
@@ -187,7 +231,7 @@ impl JobRecord {
             expiry_us: request.expiry.map(Span::as_micros),
             priority: job.priority,
             privacy: job.privacy as u8,
-            content,
+            content: content.placed(&request.in_stream),
             to: AddressRecord::new(&request.reply.to, names),
             face,
             amend: request.amend,
@@ -199,20 +243,7 @@ impl JobRecord {
 
     /// `None`: something in it means nothing to this version.
     pub fn request(&self, names: &Names, payload: impl Fn(&Payload) -> Option<Bytes>) -> Option<Request> {
-        let content = match &self.content {
-            ContentRecord::Raw { bytes, dtype, shape } => Content::Raw {
-                bytes: payload(bytes)?,
-                dtype: match dtype {
-                    Some(name) => Some(Dtype::parse(name)?),
-                    None => None,
-                },
-                shape: shape.as_ref().map(|shape| shape.iter().map(|n| *n as usize).collect()),
-            },
-            ContentRecord::Oip { json, binary } => Content::Oip { json: payload(json)?, binary: payload(binary)? },
-            ContentRecord::Image { bytes, media } => {
-                Content::Image { bytes: payload(bytes)?, media: Media::parse(media)? }
-            }
-        };
+        let content = self.content.content(&payload)?;
         let face = match &self.face {
             FaceRecord::Message { outputs } => Face::Message { outputs: *outputs },
             FaceRecord::Oip { binary_by_default, requested } => Face::Oip {
@@ -232,6 +263,7 @@ impl JobRecord {
             reply: Reply { to: self.to.address(names), face },
             amend: self.amend,
             group: self.group.as_deref().map(Arc::from),
+            in_stream: self.content.place(),
             answer_repeats: false,
         })
     }
@@ -365,6 +397,21 @@ impl DeadRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_content_without_a_place_in_a_stream_is_written_as_before_and_one_with_it_comes_back() {
+        let plain = ContentRecord::Raw { bytes: Payload::Inline("x".into()), dtype: None, shape: None };
+        assert_eq!(encode(&plain.clone().placed(&InStream::default())), encode(&plain));
+        let place = InStream { key: Some("mic".into()), seq: Some(u64::MAX) };
+        let back: ContentRecord = decode(&encode(&plain.placed(&place))).unwrap();
+        assert_eq!(back.place(), place);
+        assert_eq!(back.payloads().count(), 1);
+        let inline = |payload: &Payload| match payload {
+            Payload::Inline(bytes) => Some(bytes.clone()),
+            Payload::Blob(_) => None,
+        };
+        assert!(matches!(back.content(&inline), Some(Content::Raw { bytes, .. }) if bytes == "x"));
+    }
 
     #[test]
     fn an_image_comes_after_what_older_versions_wrote() {

@@ -10,7 +10,7 @@ use picket_core::{
 use tokio::sync::mpsc;
 
 use super::TransportContext;
-use crate::ports::{Address, Content, Event, Face, Inbox, Message, Reply, Request, Transport};
+use crate::ports::{Address, Content, Event, Face, InStream, Inbox, Message, Reply, Request, Transport};
 
 /// The only connection that such a transport ever has.
 const EPOCH: Epoch = Epoch(1);
@@ -66,6 +66,7 @@ impl Handle {
             },
             amend: false,
             group: None,
+            in_stream: InStream::default(),
             answer_repeats: false,
         }
     }

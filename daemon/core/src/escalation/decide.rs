@@ -36,6 +36,8 @@ pub enum Observation {
     Value { value: f64, sigma: Option<f64> },
     /// All that was found in an image.
     Boxes(Detection),
+    /// The model has not run: the window that this job's samples belong to is not full.
+    WindowOpen,
 }
 
 /// How a model's doubtful answers are treated.
@@ -223,6 +225,7 @@ pub fn conclude(judged: &Judged, seen: &Observation, policy: &Policy, around: &C
         // The lottery wants this frame, too; and without a usable answer of our own there is nothing to stay with.
         Some(reason) if around.known.is_some() && !around.audit && reason != Reason::EscBadOutput => duplicate(around),
         None if certified => Verdict::AnswerLocal(Reason::LocalCertified),
+        None if *seen == Observation::WindowOpen => Verdict::AnswerLocal(Reason::LocalWindowOpen),
         None => Verdict::AnswerLocal(uncertified(policy, around)),
         Some(reason) if around.providers.is_empty() => Verdict::AnswerLocal(match (&policy.calibration, reason) {
             (State::Valid(_), Reason::EscBelowLambda | Reason::EscEmptyOutput) => Reason::LocalPolicyNoEgress,
@@ -233,7 +236,9 @@ pub fn conclude(judged: &Judged, seen: &Observation, policy: &Policy, around: &C
     let verdict = match (seen, verdict) {
         (Observation::Malformed(why), Verdict::AnswerLocal(_)) => Verdict::Fail(why.clone()),
         // There is no answer that could go out.
-        (seen, Verdict::AnswerLocal(_)) if said.is_none() && *seen != Observation::Opaque => {
+        (seen, Verdict::AnswerLocal(_))
+            if said.is_none() && !matches!(seen, Observation::Opaque | Observation::WindowOpen) =>
+        {
             Verdict::Fail(unusable(seen).to_owned())
         }
         (_, verdict) => verdict,
@@ -348,7 +353,7 @@ const fn unusable(seen: &Observation) -> &'static str {
         Observation::Anomaly(_) => "the model gave no anomaly score that is a finite number",
         Observation::Value { .. } => "the model gave no finite value, or a sigma that is none",
         Observation::Boxes(_) => "the model gave boxes that are none, or too many",
-        Observation::Opaque | Observation::Malformed(_) => "the model gave no usable output",
+        Observation::Opaque | Observation::Malformed(_) | Observation::WindowOpen => "the model gave no usable output",
     }
 }
 

@@ -106,6 +106,19 @@ fn without_threshold_or_classes_nothing_escalates() {
     }
 }
 
+/// Nobody could say more than that the window is open: there is nothing to certify, to ask, or to judge later.
+#[test]
+fn an_open_window_is_answered_at_once_whatever_is_around() {
+    for policy in [policy(0.9), certified(), Policy { amends: true, ..certified() }] {
+        for (audit, suspect) in [(false, false), (true, false), (false, true)] {
+            let around = around(Privacy::Ok, &[view(0, true)], HOUR, HOUR, 0);
+            let d = decide(&Observation::WindowOpen, &policy, &Circumstances { audit, suspect, ..around });
+            assert_eq!(d.verdict, Verdict::AnswerLocal(Reason::LocalWindowOpen));
+            assert_eq!((d.certified, d.said, d.rated, d.later), (false, None, None, None));
+        }
+    }
+}
+
 /// A promise of at most 2 % with λ 0.9, and 0.99 for class 1.
 fn certified() -> Policy {
     let certified = Certified {

@@ -46,7 +46,7 @@ pub fn judge(seen: &Observation, policy: &Policy, suspect: bool) -> Judged {
     let s = rated.map(|rated| rated.s);
     let covered = certificate.is_some() && matches!((s, lambda), (Some(s), Some(lambda)) if s >= lambda);
     let doubt = match seen {
-        Observation::Opaque => None,
+        Observation::Opaque | Observation::WindowOpen => None,
         Observation::Malformed(_) => Some(Reason::EscBadOutput),
         _ => match (s, lambda) {
             (Some(_), Some(_)) if covered && suspect => Some(Reason::EscSuspect),

@@ -26,6 +26,8 @@ pub enum Reason {
     LocalUncertifiedDeadline,
     /// Local answer although doubtful: the input may not leave this device, or there is nobody who could be asked.
     LocalPolicyNoEgress,
+    /// No answer yet: what came is kept for the window that it belongs to, and that window is not full.
+    LocalWindowOpen,
     /// The local score was below the threshold; a provider answered.
     EscBelowLambda,
     /// The local model found nothing, and not surely enough; a provider answered.
@@ -39,7 +41,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::LocalCertified,
         Self::LocalUncertifiedNoCalibration,
         Self::LocalUncertifiedModelMismatch,
@@ -50,6 +52,7 @@ impl Reason {
         Self::LocalUncertifiedLink,
         Self::LocalUncertifiedDeadline,
         Self::LocalPolicyNoEgress,
+        Self::LocalWindowOpen,
         Self::EscBelowLambda,
         Self::EscEmptyOutput,
         Self::EscSuspect,
@@ -74,6 +77,7 @@ impl Reason {
             Self::LocalUncertifiedLink => "LOCAL_UNCERTIFIED_LINK",
             Self::LocalUncertifiedDeadline => "LOCAL_UNCERTIFIED_DEADLINE",
             Self::LocalPolicyNoEgress => "LOCAL_POLICY_NO_EGRESS",
+            Self::LocalWindowOpen => "LOCAL_WINDOW_OPEN",
             Self::EscBelowLambda => "ESC_BELOW_LAMBDA",
             Self::EscEmptyOutput => "ESC_EMPTY_OUTPUT",
             Self::EscSuspect => "ESC_SUSPECT",

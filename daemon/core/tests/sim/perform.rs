@@ -170,7 +170,7 @@ impl World<'_> {
             return Ok(Observation::Opaque);
         }
         match self.rng.random_range(0..20) {
-            0 => Ok(Observation::Opaque),
+            0 => Ok(if self.rng.random_bool(0.5) { Observation::Opaque } else { Observation::WindowOpen }),
             1..=2 => Ok(Observation::Malformed("a NaN".into())),
             3 => Err(Failure::new("sim/broken-input", "it does not decode")),
             4..=11 => Ok(Observation::Scores(vec![0.1, 0.0])),

@@ -75,6 +75,11 @@ impl<'d> Judged<'d> {
             let inferred = result.map_err(|failure| {
                 anyhow::anyhow!("error[{}]: {}: {}", failure.code, labelled.place, failure.message)
             })?;
+            anyhow::ensure!(
+                inferred.observation != Observation::WindowOpen,
+                "error[calibration/bad-data]: {}: too short for one window; each case stands alone",
+                labelled.place
+            );
             outputs.push(inferred.observation);
             progress.step();
         }

@@ -38,6 +38,12 @@ pub(super) fn percent(share: f64) -> String {
     format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
 }
 
+const DUPLICATE: &str =
+    "Another job that shows the same part (`group-key`) was asked about a short while ago, so nobody was asked again.";
+
+const OPEN: &str = "The window that this job's samples belong to is not full yet, so the model has not run; what came is kept \
+                    for it.";
+
 impl Facts {
     /// What the model said, and how sure it was.
     pub fn said(&self) -> String {
@@ -130,11 +136,8 @@ impl Facts {
                 "The answer was doubtful, but nobody who could be asked is expected to do better, so the local answer went \
                  out, not certified.",
             ),
-            Reason::LocalDuplicate => {
-                "Another job that shows the same part (`group-key`) was asked about a short while ago, so nobody was asked \
-                 again."
-                    .to_owned()
-            }
+            Reason::LocalDuplicate => DUPLICATE.to_owned(),
+            Reason::LocalWindowOpen => OPEN.to_owned(),
             Reason::LocalUncertifiedLink => self.hindered(
                 "The answer was doubtful, but nobody could be reached, so the local answer went out, not certified.",
             ),

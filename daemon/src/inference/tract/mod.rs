@@ -29,6 +29,12 @@ impl Backend for Tract {
         "tract"
     }
 
+    fn signature(&self, model: &[u8], constants: &[Constant]) -> Result<Signature, BackendError> {
+        let mut parsed = load::parse(model)?;
+        bind::bind(&mut parsed, constants)?;
+        load::signature(&parsed, None)
+    }
+
     fn load_fixed(&self, model: &[u8], fixed: &Fixed<'_>) -> Result<Arc<dyn Model>, BackendError> {
         let mut parsed = load::parse(model)?;
         bind::bind(&mut parsed, fixed.constants)?;

@@ -5,12 +5,14 @@ mod dequantize;
 mod detect;
 mod fastestdet;
 mod nms;
+mod reconstruction_error;
 mod sigmoid;
 mod softmax;
 mod ssd;
 #[cfg(test)]
 mod tests_support;
 mod threshold;
+mod windows;
 mod yunet;
 
 use std::{fmt, sync::Arc};
@@ -24,6 +26,7 @@ use crate::{
     ports::TensorSpec,
     tensor::Tensor,
 };
+pub use windows::{Gathering, Take};
 
 /// The registration table: to add a step, add its file, its `mod` line and its line here.
 pub static CONCLUDE: &[ConcludeKind] = &[
@@ -36,6 +39,8 @@ pub static CONCLUDE: &[ConcludeKind] = &[
     fastestdet::KIND,
     nms::KIND,
     threshold::KIND,
+    reconstruction_error::KIND,
+    windows::KIND,
 ];
 
 /// One kind of step.
@@ -58,6 +63,16 @@ pub trait Conclude: fmt::Debug + Send + Sync {
 
     /// Name and parameters to the last bit: a certificate holds for these steps and no others.
     fn identity(&self) -> String;
+
+    /// So many scores it makes of whatever the outputs are.
+    fn scores(&self) -> Option<usize> {
+        None
+    }
+
+    /// It says which of a job's windows count.
+    fn take(&self) -> Option<Take> {
+        None
+    }
 
     /// What it does for a detector.
     fn role(&self) -> Role {
@@ -141,36 +156,51 @@ pub struct Ran<'a> {
 
 /// Reads the outputs by the bundle's steps and its task. A NaN or infinite output is malformed, whatever the task.
 pub fn conclude(ran: Ran<'_>, bundle: &Bundle) -> Observation {
+    match reading(ran, bundle) {
+        Ok(reading) => observe(&reading, bundle),
+        Err(seen) => seen,
+    }
+}
+
+/// What the steps read; `Err` where they need not, or cannot.
+fn reading<'a>(ran: Ran<'a>, bundle: &'a Bundle) -> Result<Reading<'a>, Observation> {
     let Ran { inputs, outputs, view } = ran;
     if let Some((output, at)) = outputs.iter().find_map(|o| o.first_non_finite().map(|at| (o, at))) {
-        return Observation::Malformed(format!("output {:?} is not finite at element {at}", output.name));
+        return Err(Observation::Malformed(format!("output {:?} is not finite at element {at}", output.name)));
     }
     if bundle.task == Task::Tensor {
-        return Observation::Opaque;
+        return Err(Observation::Opaque);
     }
-    let Some(first) = outputs.first() else {
-        return Observation::Malformed("the model gave no output".to_owned());
-    };
+    if outputs.is_empty() {
+        return Err(Observation::Malformed("the model gave no output".to_owned()));
+    }
     let mut reading = Reading::new(inputs, outputs, &bundle.labels, view);
     for step in &bundle.conclude {
         if let Err(why) = step.apply(&mut reading) {
-            return Observation::Malformed(why);
+            return Err(Observation::Malformed(why));
         }
     }
+    Ok(reading)
+}
+
+fn observe(reading: &Reading<'_>, bundle: &Bundle) -> Observation {
     match bundle.task {
         Task::Tensor => Observation::Opaque,
-        Task::Classify => classify(&reading, first),
-        Task::Anomaly => anomaly(&reading),
-        Task::Regress => regress(&reading, bundle),
+        Task::Classify => classify(reading),
+        Task::Anomaly => anomaly(reading),
+        Task::Regress => regress(reading, bundle),
         Task::Detect => match bundle.measure {
-            Measure::Boxes { listed, .. } => Observation::Boxes(detect::detect(&reading, &listed)),
+            Measure::Boxes { listed, .. } => Observation::Boxes(detect::detect(reading, &listed)),
             _ => Observation::Malformed("nothing says what makes boxes right".to_owned()),
         },
     }
 }
 
-fn classify(reading: &Reading<'_>, first: &Tensor) -> Observation {
+fn classify(reading: &Reading<'_>) -> Observation {
     let scores: Vec<f32> = reading.scores.iter().map(|score| *score as f32).collect();
+    let Some(first) = reading.outputs.first() else {
+        return Observation::Malformed("the model gave no output".to_owned());
+    };
     if scores.len() != reading.labels.len() {
         let message = format!("output {:?} is {} for {} labels", first.name, first.kind(), reading.labels.len());
         return Observation::Malformed(message);

@@ -5,16 +5,20 @@ mod crop;
 mod layout;
 mod normalize;
 mod quantize;
+mod reshape;
 mod resize;
 mod scale;
+mod spectrum;
 #[cfg(test)]
 pub(crate) mod tests_support;
+mod transpose;
+mod window;
 
 use std::{fmt, sync::Arc};
 
 use picket_core::job::Failure;
 
-use super::{draft::Draft, keys::StepFault, view::View};
+use super::{draft::Draft, keys::StepFault, view::View, window::Window};
 use crate::{ports::TensorSpec, tensor::Tensor};
 
 /// The registration table: to add a step, add its file, its `mod` line and its line here.
@@ -27,6 +31,10 @@ pub static PREPARE: &[PrepareKind] = &[
     normalize::KIND,
     layout::KIND,
     quantize::KIND,
+    reshape::KIND,
+    transpose::KIND,
+    window::KIND,
+    spectrum::KIND,
 ];
 
 /// One kind of step.
@@ -51,6 +59,11 @@ pub trait Prepare: fmt::Debug + Send + Sync {
 
     /// Name and parameters to the last bit: a certificate holds for these steps and no others.
     fn identity(&self) -> String;
+
+    /// It collects samples until there are enough for the steps behind it and the model.
+    fn window(&self) -> Option<Window> {
+        None
+    }
 }
 
 /// A step and the input that it is for.

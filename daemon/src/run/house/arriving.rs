@@ -29,7 +29,7 @@ impl House {
             deadline: request.deadline,
             priority: request.priority,
             privacy: request.privacy.unwrap_or(self.default_privacy),
-            group: request.group.clone(),
+            group: request.group.clone().filter(|_| !self.is_a_streams_key(&request, &model)),
             audit: self.draws(&id, model.as_ref().ok().copied()),
             bytes: request.content.size() as u64,
             ticket: request.ticket,
@@ -46,6 +46,12 @@ impl House {
     pub(super) fn draws(&self, id: &JobId, model: Option<ModelId>) -> bool {
         let rate = model.map_or(0.0, |model| self.engine.audit_rate(self.clock.now(), model));
         self.lottery.draws(id, rate)
+    }
+
+    /// The group key of this job says which stream it continues, not which part it shows.
+    fn is_a_streams_key(&self, request: &Request, model: &Result<ModelId, Failure>) -> bool {
+        let served = model.as_ref().ok().and_then(|model| self.served(Some(*model)));
+        request.in_stream.key.is_none() && served.is_some_and(|(_, served)| served.bundle.remembers())
     }
 
     /// Waiting for room would take for ever.

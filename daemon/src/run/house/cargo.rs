@@ -8,7 +8,7 @@ use picket_core::{
     time::Moment,
 };
 
-use crate::ports::{Request, Upstream};
+use crate::ports::{Request, StreamNote, Upstream};
 
 /// What the daemon keeps of a job while the engine knows its key.
 pub(super) struct Cargo {
@@ -19,6 +19,8 @@ pub(super) struct Cargo {
     pub outputs: Vec<crate::tensor::Tensor>,
     /// What the local model said.
     pub seen: Option<Observation>,
+    /// How it found its stream, and left it.
+    pub stream: Option<StreamNote>,
     pub upstream: Option<Upstream>,
     /// How often its inference began, in this process and those before.
     pub attempts: u32,
@@ -30,8 +32,8 @@ pub(super) struct Cargo {
 
 impl Cargo {
     pub fn new(now: Moment, request: Arc<Request>, id: JobId, digest: Digest, model: Option<ModelId>) -> Self {
-        let (outputs, seen, upstream) = (Vec::new(), None, None);
+        let (outputs, seen, stream, upstream) = (Vec::new(), None, None, None);
         let expires_at = request.expiry.map(|expiry| now + expiry);
-        Self { request, id, digest, model, outputs, seen, upstream, attempts: 0, was_dead: None, expires_at }
+        Self { request, id, digest, model, outputs, seen, stream, upstream, attempts: 0, was_dead: None, expires_at }
     }
 }

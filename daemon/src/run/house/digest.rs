@@ -3,7 +3,7 @@
 use picket_core::job::Digest;
 use sha2::{Digest as _, Sha256};
 
-use crate::ports::{Content, Face, Request};
+use crate::ports::{Content, Face, InStream, Request};
 
 /// What makes two arrivals the same job: model, form of the answer, and content.
 pub(super) fn digest(request: &Request) -> Digest {
@@ -13,6 +13,10 @@ pub(super) fn digest(request: &Request) -> Digest {
     if let Content::Raw { dtype, shape, .. } = &request.content {
         // The same bytes as another tensor are another job.
         hash.update(format!("{dtype:?} {shape:?}"));
+    }
+    if request.in_stream != InStream::default() {
+        // Two chunks of silence are two jobs.
+        hash.update(format!("{:?}", request.in_stream));
     }
     if matches!(request.content, Content::Image { .. }) {
         // A tensor of the same bytes is another job.

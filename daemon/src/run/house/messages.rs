@@ -38,6 +38,7 @@ impl House {
             served,
             outputs: &cargo.outputs,
             seen: cargo.seen.as_ref(),
+            stream: cargo.stream.as_ref(),
             upstream: cargo.upstream.as_ref().or(reused.as_ref()),
             provider,
         };

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     oip::{self, Envelope},
     options::{JobOptions, invalid},
-    ports::{Address, Content, Event, Face, OutputForm, Reply, Request},
+    ports::{Address, Content, Event, Face, InStream, OutputForm, Reply, Request},
 };
 
 /// Header for clients that cannot put an id into the body.
@@ -195,7 +195,7 @@ fn prepare(
         }
     })?;
     let to = waiter.address();
-    let JobOptions { id, deadline, priority, privacy, group_key, .. } = options;
+    let JobOptions { id, deadline, priority, privacy, group_key, stream, seq, .. } = options;
     let id = match id {
         Some(id) => id,
         None => JobId::new(&format!("http-{to}")).map_err(|why| Failure::new("job/invalid-option", why))?,
@@ -216,6 +216,7 @@ fn prepare(
         },
         amend: false,
         group: group_key.map(Arc::from),
+        in_stream: InStream { key: stream.map(Arc::from), seq },
         answer_repeats: true,
     };
     Ok((id, waiter, request))

@@ -16,7 +16,7 @@ use crate::{
     media::Media,
     oip,
     options::{self, JobOptions},
-    ports::{Address, Content, Face, Reply, Request},
+    ports::{Address, Content, Face, InStream, Reply, Request},
     tensor::Dtype,
 };
 
@@ -120,7 +120,9 @@ impl Topics {
         let content = reading.content(publish, properties, self.max_payload);
         let Reading { options, dtype: _, shape: _, reply_to, correlation, fault } = reading;
         let expiry = properties.message_expiry_interval.map(|s| Span::from_millis(u64::from(s) * 1000));
-        let id = options.id.or_else(|| implied_id(topic, reply_to.as_deref(), correlation.as_ref(), &publish.payload));
+        let in_stream = InStream { key: options.stream.map(Arc::from), seq: options.seq };
+        let implied = || implied_id(topic, reply_to.as_deref(), correlation.as_ref(), &in_stream, &publish.payload);
+        let id = options.id.or_else(implied);
         let to = reply_to.unwrap_or_else(|| format!("{}/result/{model}", self.device));
         Some(Request {
             ticket,
@@ -135,6 +137,7 @@ impl Topics {
             reply: Reply { to: self.address(to, correlation), face: Face::Message { outputs: options.outputs } },
             amend: options.amend,
             group: options.group_key.map(Arc::from),
+            in_stream,
             answer_repeats: false,
         })
     }
@@ -249,9 +252,18 @@ fn valid_topic(topic: &str) -> bool {
 
 /// An id for a job that brings none but can be told from others: its correlation data, with a digest of where it came
 /// from and what it is, because callers count their correlation data from zero at every start.
-fn implied_id(topic: &str, reply_to: Option<&str>, correlation: Option<&Bytes>, payload: &[u8]) -> Option<JobId> {
+fn implied_id(
+    topic: &str,
+    reply_to: Option<&str>,
+    correlation: Option<&Bytes>,
+    in_stream: &InStream,
+    payload: &[u8],
+) -> Option<JobId> {
     let correlation = correlation?;
     let mut hash = Sha256::new();
+    if *in_stream != InStream::default() {
+        hash.update(format!("{in_stream:?}"));
+    }
     for part in [topic.as_bytes(), reply_to.unwrap_or_default().as_bytes(), correlation, payload] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
@@ -390,13 +402,19 @@ mod tests {
 
     #[test]
     fn an_implied_id_tells_jobs_apart_and_repetitions_not() {
-        let id = |topic: &str, correlation: &'static [u8], payload: &str| {
-            implied_id(topic, Some("r"), Some(&Bytes::from_static(correlation)), payload.as_bytes()).unwrap()
+        let placed = |place: &InStream, topic: &str, correlation: &'static [u8], payload: &str| {
+            implied_id(topic, Some("r"), Some(&Bytes::from_static(correlation)), place, payload.as_bytes()).unwrap()
         };
+        let none = InStream::default();
+        let id = |topic: &str, correlation, payload: &str| placed(&none, topic, correlation, payload);
         assert_eq!(id("t", b"1", "x"), id("t", b"1", "x"));
         assert_ne!(id("t", b"1", "x"), id("t", b"1", "y"));
         assert_ne!(id("t", b"1", "x"), id("u", b"1", "x"));
         assert!(id("t", &[7; 4000], "x").as_str().len() <= 128);
-        assert_eq!(implied_id("t", None, None, b"x"), None);
+        assert_eq!(implied_id("t", None, None, &none, b"x"), None);
+        // Two chunks of silence.
+        let number = |seq| placed(&InStream { key: Some("mic".into()), seq: Some(seq) }, "t", b"1", "x");
+        assert_ne!(number(1), number(2));
+        assert_eq!(number(1), number(1));
     }
 }

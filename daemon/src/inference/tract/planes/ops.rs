@@ -59,7 +59,6 @@ fn run<'a>(
         };
         slide(&work, &mut computed, to);
     }
-    drop(out);
     Ok(tvec!(y.into_tvalue()))
 }
 

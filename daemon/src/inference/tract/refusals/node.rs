@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tract_onnx::pb;
+use tract_onnx::pb::{self, tensor_proto::DataType};
 
 use super::graph;
 
@@ -10,15 +10,18 @@ use super::graph;
 pub(super) struct Scope<'a> {
     constants: HashMap<&'a str, &'a pb::TensorProto>,
     data_types: HashMap<&'a str, i32>,
-    /// An input has no elements.
+    /// An input of floats has no elements; one of integers may be axes, of which there may be none.
     pub(super) takes_nothing: bool,
 }
 
 impl<'a> Scope<'a> {
     pub(super) fn new(graph: &'a pb::GraphProto, shapes: &[Vec<usize>]) -> Self {
-        let takes_nothing = shapes.iter().any(|shape| shape.contains(&0));
-        let mut scope = Self { constants: HashMap::new(), data_types: HashMap::new(), takes_nothing };
+        let mut scope = Self { constants: HashMap::new(), data_types: HashMap::new(), takes_nothing: false };
         scope.add(graph);
+        let floats = [DataType::Float, DataType::Double, DataType::Float16].map(|float| float as i32);
+        let is_float = |name: &str| scope.data_types.get(name).is_some_and(|known| floats.contains(known));
+        scope.takes_nothing =
+            graph::inputs(graph).zip(shapes).any(|(input, shape)| shape.contains(&0) && is_float(&input.name));
         scope
     }
 
@@ -107,7 +110,7 @@ impl Node<'_> {
 
     /// Is the input known to be of an integer type?
     pub(super) fn is_integer(&self, index: usize) -> bool {
-        use pb::tensor_proto::DataType as T;
+        use DataType as T;
         let known = self.input(index).and_then(|name| self.scope.data_types.get(name));
         let integers = [T::Int8, T::Int16, T::Int32, T::Int64, T::Uint8, T::Uint16, T::Uint32, T::Uint64];
         known.is_some_and(|known| integers.iter().any(|integer| *integer as i32 == *known))
@@ -127,7 +130,7 @@ impl Node<'_> {
 
 /// The elements of a small tensor; `None` for types that no row asks about.
 fn numbers(tensor: &pb::TensorProto) -> Option<Vec<f64>> {
-    use pb::tensor_proto::DataType as T;
+    use DataType as T;
     let of_raw = |size: usize, read: fn(&[u8]) -> f64| Some(tensor.raw_data.chunks_exact(size).map(read).collect());
     let raw = !tensor.raw_data.is_empty();
     match T::try_from(tensor.data_type).ok()? {

@@ -59,7 +59,7 @@ mod tests {
         resize.attribute.push(pb::AttributeProto {
             name: "mode".to_owned(),
             r#type: pb::attribute_proto::AttributeType::String as i32,
-            s: b"linear".to_vec().into(),
+            s: b"linear".to_vec(),
             ..Default::default()
         });
         let graph = pb::GraphProto {
