@@ -85,13 +85,20 @@ pub fn faults(manifest: &Manifest) -> Vec<BundleError> {
     // What depends on something that is wrong itself says nothing new.
     if let Ok(inputs) = &inputs {
         note(steps::prepare(manifest, inputs).map(drop));
-        note(constants::read(manifest, inputs).map(drop));
+        let constants = constants::read(manifest, inputs);
+        if let (Ok(constants), Ok(outputs)) = (&constants, &outputs) {
+            note(states::read(manifest, (inputs, constants), outputs).map(drop));
+        }
+        note(constants.map(drop));
     }
     if let (Ok(task), Ok(outputs)) = (&task, &outputs) {
         let labels = labels(manifest, *task, outputs);
         if let Ok(labels) = &labels {
-            note(steps::conclude(manifest, *task, outputs, labels).map(drop));
-            note(decision::read(manifest, *task, outputs, labels).map(drop));
+            let conclude = steps::conclude(manifest, *task, outputs, labels);
+            if let Ok(conclude) = &conclude {
+                note(decision::read(manifest, *task, outputs, labels, conclude).map(drop));
+            }
+            note(conclude.map(drop));
         }
         note(labels.map(drop));
     }
