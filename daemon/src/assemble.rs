@@ -55,11 +55,9 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
     let transport_names = config.transports.iter().map(|(name, _)| Arc::from(*name)).collect();
     let (store, attempts) = open_store(&config.store, Names { models: names, transports: transport_names }, clock)?;
     let escalation = config.escalation.clone();
-    for warning in escalation.iter().flat_map(|escalation| &escalation.warnings) {
-        tracing::warn!(warning, "escalation");
-    }
+    let warnings = escalation.iter().flat_map(|escalation| &escalation.warnings);
+    warnings.for_each(|warning| tracing::warn!(warning, "escalation"));
     let asked = escalation.as_ref().map(|escalation| escalation.providers.clone()).unwrap_or_default();
-
     let mut models = Vec::new();
     for (index, model) in config.models.iter().enumerate() {
         let loaded = load(model, prover);
