@@ -1,5 +1,7 @@
 //! From a checked configuration to the parts of the loop; the one place that looks into all registries.
 
+mod fitting;
+
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -18,16 +20,16 @@ use picket_core::{
 };
 use tokio::sync::mpsc;
 
+pub use self::fitting::fitted;
 use crate::{
     answer::hex,
     bundle::Bundle,
     calendar::{Calendar, SystemCalendar},
-    config::{AUDIT_RATE, Config, ConfigError, Demand, Escalation, ModelConfig, ProviderConfig, StoreConfig},
+    config::{AUDIT_RATE, Config, Demand, Escalation, ModelConfig, ProviderConfig, StoreConfig},
     decisions,
     export::Keeper,
     inference::{admit::admit, pool::Pool, prover::Prover, served::Served},
     ledger::{Ledger, line::Booked, open::last_budget},
-    pipeline::Redaction,
     ports::{Attempts, Clock, Event, Store},
     run::{ModelSlot, Parts, ProviderSlot, TransportSlot},
     store::{
@@ -58,15 +60,8 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
     let warnings = escalation.iter().flat_map(|escalation| &escalation.warnings);
     warnings.for_each(|warning| tracing::warn!(warning, "escalation"));
     let asked = escalation.as_ref().map(|escalation| escalation.providers.clone()).unwrap_or_default();
-    let mut models = Vec::new();
-    for (index, model) in config.models.iter().enumerate() {
-        let loaded = load(model, prover);
-        let redaction = match &loaded {
-            Ok(served) => fitted(model, escalation.as_ref(), served)?.map(Arc::new),
-            Err(_) => None,
-        };
-        models.push(ModelSlot { redaction, ..slot(ModelId(index), model, loaded, &inbox, &attempts)? });
-    }
+
+    let models = model_slots(&config, prover, (&inbox, &attempts))?;
     let infos: Arc<[ModelInfo]> = models.iter().map(info).collect();
     // Before the ledger is opened: a damaged one is moved aside then, and would be none.
     let calendar = Box::new(SystemCalendar::new());
@@ -96,8 +91,7 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
         let amends = model.durable && heard(&slot.name);
         with_accuracies(rules_of(model, slot, amends, &asked, (demand, mode)), slot, &config.providers)
     });
-    let rules = rules.collect();
-    let engine = engine(rules, &config.providers, decisions.is_some());
+    let engine = engine(rules.collect(), &config.providers, decisions.is_some());
     let funds = funds(escalation.as_ref(), past, &engine);
     Ok(Parts {
         device,
@@ -117,6 +111,24 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
         inbox,
         events,
     })
+}
+
+/// All models, served or not.
+fn model_slots(
+    config: &Config,
+    prover: &Prover,
+    (inbox, attempts): (&mpsc::Sender<Event>, &Arc<dyn Attempts>),
+) -> anyhow::Result<Vec<ModelSlot>> {
+    let mut models = Vec::new();
+    for (index, model) in config.models.iter().enumerate() {
+        let loaded = load(model, prover);
+        let redaction = match &loaded {
+            Ok(served) => fitted(model, config.escalation.as_ref(), served)?.map(Arc::new),
+            Err(_) => None,
+        };
+        models.push(ModelSlot { redaction, ..slot(ModelId(index), model, loaded, inbox, attempts)? });
+    }
+    Ok(models)
 }
 
 /// Models whose jobs no disk is to see.
@@ -303,47 +315,6 @@ fn open_keeper(config: &Config) -> anyhow::Result<Option<Keeper>> {
     let Some(most) = config.records.keep else { return Ok(None) };
     let keeper = Keeper::start(config.store.path.clone(), most, Box::new(SystemCalendar::new()));
     Ok(Some(keeper.context("no thread for labelled cases")?))
-}
-
-/// How inputs of this model are redacted before they leave; `None`: there are no steps, so those that must be do not.
-///
-/// # Errors
-/// `config/redaction`: a step cannot fit the model.
-fn redaction(
-    model: &ModelConfig,
-    escalation: Option<&Escalation>,
-    served: &Served,
-) -> Result<Option<Redaction>, ConfigError> {
-    let general = escalation.map(|escalation| escalation.redact.as_slice()).unwrap_or_default();
-    Redaction::plan(model.redact.as_deref().unwrap_or(general), &served.signature)
-}
-
-/// Whether the configuration fits the model; how its inputs are redacted before they leave.
-///
-/// # Errors
-/// `config/workers` or `config/redaction`: it does not.
-pub fn fitted(
-    model: &ModelConfig,
-    escalation: Option<&Escalation>,
-    served: &Served,
-) -> Result<Option<Redaction>, ConfigError> {
-    one_worker(model, served)?;
-    redaction(model, escalation, served)
-}
-
-/// What a model keeps between the jobs of a stream belongs to one thread.
-///
-/// # Errors
-/// `config/workers`: there are to be several.
-fn one_worker(model: &ModelConfig, served: &Served) -> Result<(), ConfigError> {
-    if model.workers == 1 || !served.bundle.remembers() {
-        return Ok(());
-    }
-    let message = format!(
-        "`workers` is {}, but bundle {:?} keeps windows or states of its streams: it has one worker",
-        model.workers, served.bundle.name
-    );
-    Err(ConfigError { code: "config/workers", place: model.workers_place.clone(), message })
 }
 
 /// Reads, loads and proves one model.

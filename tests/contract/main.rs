@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is broken")]
 
+mod graphs;
 mod models;
 mod prescan;
 mod proof;

@@ -149,12 +149,12 @@ fn models_without_a_golden_answer_agree_with_what_onnx_runtime_answered() {
     }
 }
 
-/// MoveNet moves single key points by up to 13 pixels of its 192 when one bit of the picture changes, in ONNX Runtime too; so
-/// what is compared is the mean of its answers to 15 pictures that differ in one bit.
+/// MoveNet moves single key points by up to 12 pixels of its 192 when one bit of the picture changes, in ONNX Runtime too; so
+/// what is compared is the mean of its answers to 7 pictures that differ in one bit.
 #[test]
 fn the_key_points_of_a_person_are_where_onnx_runtime_sees_them() {
     const SIDE: usize = 192;
-    const PICTURES: usize = 15;
+    const PICTURES: usize = 7;
     const PIXELS: f64 = 3.0;
     let Some(shared) = shared("data/img-photos-coral/squat.bmp").and(shared("")) else { return };
     let picture = nearest(&std::fs::read(shared.join("data/img-photos-coral/squat.bmp")).unwrap(), SIDE);

@@ -28,12 +28,6 @@ pub fn picket(arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-/// As [`picket`], with so many KiB of address space.
-pub fn picket_within(kib: u64, arguments: &[&str]) -> Output {
-    let script = format!("ulimit -v {kib} && exec \"$0\" \"$@\"");
-    Command::new("sh").args(["-c", &script]).arg(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
-}
-
 /// A daemon with a folder of its own; gets SIGKILL when dropped.
 pub struct Daemon {
     child: Child,

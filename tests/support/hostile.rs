@@ -163,7 +163,7 @@ fn fill_computed() -> Vec<u8> {
 
 /// A window of 64 million elements over four: an engine that lists the elements of a window runs out of memory, and a process
 /// that does so while it loads ends.
-pub fn kernel() -> Vec<u8> {
+fn kernel() -> Vec<u8> {
     const SIDE: i64 = 8_192;
     let attributes = [ints_attribute("kernel_shape", &[SIDE, SIDE]), ints_attribute("pads", &[SIDE / 2; 4])];
     model(&Graph::through(&[1, 1, 2, 2], vec![node("MaxPool", &["x"], &["y"], &attributes)]))
@@ -205,6 +205,11 @@ fn shapes_of_graphs() -> Files {
         ("unknown-operator", chain(vec![node("Obliterate", &["x"], &["y"], &[])]), None),
         ("long-chain", chain(long_chain(10_000)), None),
     ]
+}
+
+/// Nothing but long: an engine that looks at all nodes for each of them takes its time.
+pub fn tedious() -> Vec<u8> {
+    model(&Graph::through(&[2], long_chain(60_000)))
 }
 
 fn long_chain(nodes: usize) -> Vec<Message> {
@@ -310,7 +315,7 @@ fn types() -> Files {
 }
 
 /// Engines that know names for dimensions know formulas, too, and parse them by recursion.
-fn parentheses() -> Vec<u8> {
+pub fn parentheses() -> Vec<u8> {
     let dim = Message::default().bytes(2, "(".repeat(15_000));
     let tensor = Message::default().int(1, FLOAT).message(2, &Message::default().message(1, &dim));
     let input = Message::default().bytes(1, "x").message(2, &Message::default().message(1, &tensor));

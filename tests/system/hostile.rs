@@ -1,13 +1,19 @@
 //! Models that nobody means well: refused with a code, whatever they do to the process that tries them; the daemon beside
 //! them goes on as if they were not there.
 
-use std::{collections::BTreeMap, os::unix::process::ExitStatusExt, path::Path, process::Output};
+use std::{
+    collections::BTreeMap,
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
 
 use picket::telemetry::peak_rss_kib;
 use picket_core::limits;
 use picket_tests::{
     client::Job,
-    daemon::{picket, picket_within},
+    daemon::{binary, picket},
     hostile, root,
 };
 
@@ -85,17 +91,56 @@ fn a_flipped_bit_gives_an_answer_or_a_code() {
 #[test]
 fn what_kills_a_process_kills_only_the_one_that_proves() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, input) = (folder.path().join("kernel.onnx"), folder.path().join("four.bin"));
-    std::fs::write(&model, hostile::kernel()).unwrap();
-    std::fs::write(&input, [0; 16]).unwrap();
+    let (model, input) = (folder.path().join("parentheses.onnx"), folder.path().join("two.bin"));
+    std::fs::write(&model, hostile::parentheses()).unwrap();
+    std::fs::write(&input, [0; 8]).unwrap();
     let (model, input) = (model.to_str().unwrap(), input.to_str().unwrap());
-    // A process that may have as much as the child.
-    let kib = (2 * limits::PROOF_BYTES) >> 10;
-    let alone = picket_within(kib, &["infer", "--in-process", model, input]);
+    let alone = infer(&["--in-process", model, input]);
     assert!(alone.status.signal().is_some(), "it ends whoever loads it: {alone:?}");
     let proven = infer(&[model, input]);
-    assert_eq!((proven.status.code(), code(&proven).as_str()), (Some(1), "model/broken"), "{proven:?}");
-    assert!(String::from_utf8_lossy(&proven.stderr).contains("proving it ran out of its"), "{proven:?}");
+    assert_eq!((proven.status.code(), code(&proven).as_str()), (Some(1), "model/too-large"), "{proven:?}");
+}
+
+/// The first process that this one has started.
+fn child_of(parent: u32) -> Option<u32> {
+    let stat = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    // "pid (name) state parent …"
+    let is_child = |pid: &u32| {
+        let stat = stat(*pid).unwrap_or_default();
+        stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse::<u32>().ok()) == Some(parent)
+    };
+    let names = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| name.parse().ok()).find(is_child)
+}
+
+/// Asks again and again; the limit is for what never comes.
+fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_child_does_not_outlive_its_parent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, input) = (folder.path().join("tedious.onnx"), folder.path().join("two.bin"));
+    std::fs::write(&model, hostile::tedious()).unwrap();
+    std::fs::write(&input, [0; 8]).unwrap();
+    let mut parent = Command::new(binary());
+    parent.arg("infer").arg(&model).arg(&input).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut parent = parent.spawn().unwrap();
+    let child = wait_for("a child", || child_of(parent.id()));
+    let status = || std::fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+    // The last of the measures, so all of them hold.
+    wait_for("its confinement", || status().contains("NoNewPrivs:\t1").then_some(()));
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    wait_for("the child's end", || (status().is_empty() || status().contains("State:\tZ")).then_some(()));
 }
 
 #[tokio::test]

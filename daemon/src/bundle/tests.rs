@@ -207,8 +207,8 @@ fn an_unknown_key_gets_the_nearest_right_one() {
 
 #[test]
 fn a_step_that_is_not_there_is_named() {
-    let line = mistake("\"scale\"\nfactor = 0.5", "\"histogram\"");
-    let says = "error[bundle/unsupported-step]: SITE/bundle.toml:17:1: unknown prepare step `histogram`; known: ";
+    let line = mistake("\"scale\"\nfactor = 0.5", "\"brighten\"");
+    let says = "error[bundle/unsupported-step]: SITE/bundle.toml:17:1: unknown prepare step `brighten`; known: ";
     assert!(line.starts_with(says) && line.contains("scale, normalize"), "{line}");
     let line = mistake("softmax", "soft-max");
     let says = "error[bundle/unsupported-step]: SITE/bundle.toml:25:1: unknown conclude step `soft-max` (did you mean \

@@ -17,8 +17,9 @@ use crate::{
         prescan,
         served::{Served, run_caught},
     },
+    ports::TensorSpec,
     sandbox,
-    tensor::{Tensor, elements},
+    tensor::{Dtype, Tensor, elements},
 };
 
 /// What the parent asks for.
@@ -78,37 +79,54 @@ fn prove(measure: bool) -> Result<Proof, Failure> {
     Ok(Proof { load_us, infer_us: infer_us.filter(|_| measure), ..Proof::default() })
 }
 
-/// A model without golden vectors runs once on zeros, so that one which cannot run at all is found here. Returns the
-/// microseconds of an inference: of a second one, as the first warms up.
+/// A model without golden vectors runs once on zeros, or on ones if it divides by them, so that one which cannot run at all
+/// is found here. Returns the microseconds of an inference: of a second one, as the first warms up.
 fn run_once(served: &Served, measure: bool) -> Result<Option<u64>, Failure> {
-    let golden = served.bundle.golden.first();
-    let inputs = match golden {
+    let (inputs, otherwise) = match served.bundle.golden.first() {
         Some(_) if !measure => return Ok(None),
-        Some(golden) => Some(golden.inputs.clone()),
-        None => zeros(served),
+        Some(golden) => (Some(golden.inputs.clone()), None),
+        None => (filled(served, false), filled(served, true)),
     };
     let Some(inputs) = inputs else { return Ok(None) };
+    let took = timed(served, &inputs, measure);
+    let took = took.or_else(|first| otherwise.map_or(Err(first), |inputs| timed(served, &inputs, measure)));
+    took.map(Some).map_err(|failure| {
+        let message = format!("bundle {:?} runs neither on zeros nor on ones: {}", served.bundle.name, failure.message);
+        Failure::new("model/broken", message)
+    })
+}
+
+/// With a runner of its own: one that panicked may be torn.
+fn timed(served: &Served, inputs: &[Tensor], measure: bool) -> Result<u64, Failure> {
     let mut runner = served.runner()?;
     let mut took = 0;
     for _ in 0..if measure { 2 } else { 1 } {
         let start = Instant::now();
-        run_caught(runner.as_mut(), inputs.clone()).map_err(|failure| {
-            let message = format!("bundle {:?} cannot run on zeros: {}", served.bundle.name, failure.message);
-            Failure::new("model/broken", message)
-        })?;
+        run_caught(runner.as_mut(), inputs.to_vec())?;
         took = micros(start);
     }
-    Ok(Some(took))
+    Ok(took)
 }
 
-/// Inputs of zeros, where the model says how many.
-fn zeros(served: &Served) -> Option<Vec<Tensor>> {
-    let zeros = |spec: &crate::ports::TensorSpec| {
+/// Inputs of zeros or ones, where the model says how many.
+fn filled(served: &Served, ones: bool) -> Option<Vec<Tensor>> {
+    let filled = |spec: &TensorSpec| {
         let shape: Vec<usize> = spec.shape.iter().copied().collect::<Option<_>>()?;
-        let bytes = elements(&shape)?.checked_mul(spec.dtype.size())?;
-        Tensor::new(spec.name.as_str(), spec.dtype, shape, vec![0; bytes]).ok()
+        let value = if ones { one(spec.dtype) } else { vec![0; spec.dtype.size()] };
+        let bytes = value.repeat(elements(&shape)?);
+        Tensor::new(spec.name.as_str(), spec.dtype, shape, bytes).ok()
     };
-    served.model.signature().inputs.iter().map(zeros).collect()
+    served.model.signature().inputs.iter().map(filled).collect()
+}
+
+/// 1, little-endian.
+fn one(dtype: Dtype) -> Vec<u8> {
+    match dtype {
+        Dtype::Fp16 => half::f16::ONE.to_le_bytes().to_vec(),
+        Dtype::Fp32 => 1.0_f32.to_le_bytes().to_vec(),
+        Dtype::Fp64 => 1.0_f64.to_le_bytes().to_vec(),
+        whole => 1_u64.to_le_bytes()[..whole.size()].to_vec(),
+    }
 }
 
 /// The most memory that this process had so far.

@@ -42,8 +42,8 @@ fn run<'a>(
     let mut copy = vec![padding; layout.len()];
     let mut computed = vec![0.0; layout.points.next_multiple_of(LANES)];
     let mut y = Tensor::zero::<f32>(&[x.shape()[0], geometry.channels, height, width])?;
-    let mut out = y.try_as_plain_ram_mut()?;
     let planes = x.try_as_plain_ram()?.as_slice::<f32>()?.chunks_exact(geometry.input[0] * geometry.input[1]);
+    let mut out = y.try_as_plain_ram_mut()?;
     let outputs = out.as_slice_mut::<f32>()?.chunks_exact_mut(height * width);
     for (index, (from, to)) in planes.zip(outputs).enumerate() {
         layout.fill(geometry, from, &mut copy);

@@ -82,7 +82,7 @@ mod tests {
         cast.attribute = vec![expand::int("to", pb::tensor_proto::DataType::Int64 as i64)];
         let graph = pb::GraphProto {
             node: vec![cast, node("CumSum", &["mask", "axis"], &["y"])],
-            initializer: vec![constant(&longs("axis", &[1], &[1]))],
+            initializer: vec![constant(&longs("axis", &[], &[1]))],
             input: vec![value("x", Dtype::Bool, &[1, 4])],
             output: vec![value("y", Dtype::Int64, &[1, 4])],
             ..<_>::default()
