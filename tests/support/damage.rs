@@ -14,7 +14,7 @@ use picket::{
 use picket_core::job::Digest;
 use tempfile::TempDir;
 
-use crate::script::{Script, Snapshot, digest, setup, snapshot, takes_a_job};
+use crate::script::{Script, Snapshot, content_digest, digest, setup, snapshot, takes_a_job};
 
 /// The store's file in its folder.
 pub const FILE: &str = "picket.redb";
@@ -76,7 +76,7 @@ impl Original {
         let jobs: BTreeMap<String, Digest> = recovered
             .jobs
             .iter()
-            .map(|(job, request)| (job.id.to_string(), digest(request.content.parts().0)))
+            .map(|(job, request)| (job.id.to_string(), content_digest(&request.content)))
             .collect();
         // A row without its message is announced by the one who wants to send it.
         let rows: BTreeMap<u64, Option<Digest>> = recovered

@@ -102,7 +102,7 @@ pub fn message(id: &JobId, payload: Bytes, own: bool) -> Message {
 }
 
 /// Of what a job brings, and of what kind it is.
-fn content_digest(content: &Content) -> Digest {
+pub fn content_digest(content: &Content) -> Digest {
     let kind: &[u8] = if matches!(content, Content::Image { media: Media::Png, .. }) { b"png" } else { b"" };
     digest(&[kind, content.parts().0].concat())
 }

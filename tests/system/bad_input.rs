@@ -18,6 +18,7 @@ async fn every_bad_job_gets_its_code_and_the_next_good_one_its_answer() {
     let text = |text: &str| Job { payload: Bytes::copy_from_slice(text.as_bytes()), ..Job::json(&json!({})) };
     let raw = |bytes: usize| Job { payload: vec![0u8; bytes].into(), ..Job::raw(&[]) };
     let jpeg = Job { content_type: Some("image/jpeg"), ..Job::raw(pixels) };
+    let film = Job { content_type: Some("video/mp4"), ..Job::raw(pixels) };
     let cases = [
         ("a model that is not there", "picket/v1/press-4/job/nothing", Job::raw(pixels), "model/unknown"),
         ("one value too few", DIGITS, Job::raw(&pixels[..63]), "input/shape-mismatch"),
@@ -30,7 +31,8 @@ async fn every_bad_job_gets_its_code_and_the_next_good_one_its_answer() {
         ("empty JSON", DIGITS, text(""), "input/undecodable"),
         ("too large", DIGITS, raw((1 << 20) + 1), "input/too-large"),
         ("not a number", DIGITS, Job::raw(&nan), "input/non-finite"),
-        ("no such content type yet", DIGITS, jpeg, "input/undecodable"),
+        ("no such content type", DIGITS, film, "input/undecodable"),
+        ("an image where none is taken", DIGITS, jpeg, "input/dtype-mismatch"),
         ("a deadline before now", DIGITS, Job::raw(pixels).with("deadline-ms", "0.001"), "job/expired"),
         ("a priority beyond 9", DIGITS, Job::raw(pixels).with("priority", "10"), "job/invalid-option"),
         ("an id with a space", DIGITS, Job::raw(pixels).with("id", "a b"), "job/invalid-option"),
