@@ -63,7 +63,7 @@ pub fn request(id: &JobId, payload: Bytes) -> Arc<Request> {
         expiry: None,
         priority: 0,
         privacy: None,
-        content: if payload.len() % 3 == 0 {
+        content: if payload.len().is_multiple_of(3) {
             Content::Image { bytes: payload, media: Media::Png }
         } else {
             Content::Raw { bytes: payload, dtype: None, shape: None }
