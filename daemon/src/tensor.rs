@@ -58,6 +58,25 @@ impl Dtype {
         Self::ALL.into_iter().find(|dtype| dtype.name() == name)
     }
 
+    /// The type that has this number in ONNX (`TensorProto.DataType`); `None`: one that no tensor here has.
+    pub const fn of_onnx(number: i32) -> Option<Self> {
+        Some(match number {
+            1 => Self::Fp32,
+            2 => Self::Uint8,
+            3 => Self::Int8,
+            4 => Self::Uint16,
+            5 => Self::Int16,
+            6 => Self::Int32,
+            7 => Self::Int64,
+            9 => Self::Bool,
+            10 => Self::Fp16,
+            11 => Self::Fp64,
+            12 => Self::Uint32,
+            13 => Self::Uint64,
+            _ => return None,
+        })
+    }
+
     /// Bytes of one element.
     pub const fn size(self) -> usize {
         match self {

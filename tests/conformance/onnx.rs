@@ -63,28 +63,10 @@ pub struct TensorProto {
 /// Says what it is instead: a sequence, an optional, or a tensor of another type.
 pub fn tensor(bytes: &[u8]) -> Result<Tensor, String> {
     let proto = TensorProto::decode(bytes).map_err(|_| "no tensor".to_owned())?;
-    let dtype = dtype(proto.data_type).ok_or_else(|| format!("ONNX type {}", proto.data_type))?;
+    let dtype = Dtype::of_onnx(proto.data_type).ok_or_else(|| format!("ONNX type {}", proto.data_type))?;
     let shape: Vec<usize> = proto.dims.iter().filter_map(|dim| usize::try_from(*dim).ok()).collect();
     let data = if proto.raw.is_empty() { typed(&proto, dtype) } else { proto.raw };
     Tensor::new(proto.name, dtype, shape, data).map_err(|error| format!("no tensor: {error}"))
-}
-
-const fn dtype(number: i32) -> Option<Dtype> {
-    Some(match number {
-        1 => Dtype::Fp32,
-        2 => Dtype::Uint8,
-        3 => Dtype::Int8,
-        4 => Dtype::Uint16,
-        5 => Dtype::Int16,
-        6 => Dtype::Int32,
-        7 => Dtype::Int64,
-        9 => Dtype::Bool,
-        10 => Dtype::Fp16,
-        11 => Dtype::Fp64,
-        12 => Dtype::Uint32,
-        13 => Dtype::Uint64,
-        _ => return None,
-    })
 }
 
 /// The elements where they do not stand as raw bytes.

@@ -60,9 +60,7 @@ pub(super) fn spec(value: &pb::ValueInfoProto, what: &str) -> Result<TensorSpec,
     let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
         return Err(BackendError::Unsupported(format!("{what} {name:?} is no tensor")));
     };
-    let dtype = pb::tensor_proto::DataType::try_from(tensor.elem_type)
-        .ok()
-        .and_then(onnx_dtype)
+    let dtype = Dtype::of_onnx(tensor.elem_type)
         .ok_or_else(|| BackendError::Unsupported(format!("{what} {name:?} is of {}", type_name(tensor.elem_type))))?;
     let shape = tensor.shape.as_ref().map(|shape| {
         let dim = |d: &pb::tensor_shape_proto::Dimension| match d.value {
@@ -78,10 +76,6 @@ pub(super) fn spec(value: &pb::ValueInfoProto, what: &str) -> Result<TensorSpec,
 fn type_name(elem_type: i32) -> String {
     pb::tensor_proto::DataType::try_from(elem_type)
         .map_or_else(|_| format!("ONNX type {elem_type}"), |known| known.as_str_name().to_owned())
-}
-
-fn onnx_dtype(known: pb::tensor_proto::DataType) -> Option<Dtype> {
-    Dtype::ALL.into_iter().find(|dtype| data_type(*dtype) == known)
 }
 
 /// ONNX's element type of ours.

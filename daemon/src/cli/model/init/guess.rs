@@ -87,7 +87,7 @@ fn output(value: &ValueOutline) -> anyhow::Result<TensorGuess> {
 }
 
 fn tensor(value: &ValueOutline, what: &str, unknown: i64) -> anyhow::Result<TensorGuess> {
-    let dtype = value.element.and_then(dtype);
+    let dtype = value.element.and_then(|number| i32::try_from(number).ok()).and_then(Dtype::of_onnx);
     let dtype = dtype
         .ok_or_else(|| anyhow::anyhow!("error[model/unsupported]: {what} {:?} is no tensor of numbers", value.name))?;
     let dims = value.shape.as_deref().unwrap_or_default();
@@ -101,25 +101,6 @@ fn tensor(value: &ValueOutline, what: &str, unknown: i64) -> anyhow::Result<Tens
     };
     let shape = dims.iter().enumerate().map(&mut size).collect();
     Ok(TensorGuess { name: value.name.clone(), dtype, shape, open })
-}
-
-/// ONNX's numbers of element types.
-const fn dtype(element: u64) -> Option<Dtype> {
-    Some(match element {
-        1 => Dtype::Fp32,
-        2 => Dtype::Uint8,
-        3 => Dtype::Int8,
-        4 => Dtype::Uint16,
-        5 => Dtype::Int16,
-        6 => Dtype::Int32,
-        7 => Dtype::Int64,
-        9 => Dtype::Bool,
-        10 => Dtype::Fp16,
-        11 => Dtype::Fp64,
-        12 => Dtype::Uint32,
-        13 => Dtype::Uint64,
-        _ => return None,
-    })
 }
 
 /// A bundle's name out of a file's.

@@ -1,5 +1,10 @@
 //! Where a convolution reads, and bands of its input in the form that it reads them in.
 
+use tract_onnx::tract_core::{
+    internal::TypedFact,
+    ops::{cnn::PoolSpec, nn::DataFormat},
+};
+
 use super::super::cpu::widened;
 
 /// A convolution over two spatial axes, channels last, of known sizes. Pairs are rows, then columns.
@@ -20,6 +25,26 @@ pub(in crate::inference::tract) struct Geometry {
 const BAND: usize = 64 * 1024;
 
 impl Geometry {
+    /// Of a layer over two axes whose sizes are known, channels first; nothing in it is empty.
+    pub(in crate::inference::tract) fn of(spec: &PoolSpec, x: &TypedFact) -> Option<Self> {
+        if spec.data_format != DataFormat::NCHW || spec.rank() != 2 {
+            return None;
+        }
+        let [images, channels, height, width] = <[usize; 4]>::try_from(x.shape.as_concrete()?).ok()?;
+        let axes = spec.computed_padding(&[height, width]);
+        let geometry = Self {
+            input: [height, width],
+            output: [axes[0].convoluted, axes[1].convoluted],
+            kernel: [spec.kernel_shape[0], spec.kernel_shape[1]],
+            stride: [spec.stride(0), spec.stride(1)],
+            dilation: [spec.dilation(0), spec.dilation(1)],
+            before: [axes[0].pad_before, axes[1].pad_before],
+            channels,
+        };
+        let sizes = [geometry.output, geometry.input, geometry.kernel, geometry.stride, geometry.dilation];
+        (channels > 0 && images > 0 && sizes.iter().flatten().all(|size| *size > 0)).then_some(geometry)
+    }
+
     /// Bytes of one input.
     pub(super) const fn input_len(&self) -> usize {
         self.input[0] * self.input[1] * self.channels

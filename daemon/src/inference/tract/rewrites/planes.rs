@@ -7,7 +7,6 @@ use tract_onnx::tract_core::{
         binary::TypedBinOp,
         cnn::{Conv, KernelFormat, MaxPool, PoolSpec},
         math::{Max, Min},
-        nn::DataFormat,
     },
 };
 
@@ -64,24 +63,9 @@ fn nodes(model: &TypedModel) -> Vec<usize> {
     model.nodes().iter().map(|node| node.id).collect()
 }
 
-/// Of f32 with known sizes, channels first.
+/// Of f32.
 fn geometry(spec: &PoolSpec, x: &TypedFact) -> Option<Geometry> {
-    if spec.data_format != DataFormat::NCHW || spec.rank() != 2 || x.datum_type != f32::datum_type() {
-        return None;
-    }
-    let [images, channels, height, width] = <[usize; 4]>::try_from(x.shape.as_concrete()?).ok()?;
-    let axes = spec.computed_padding(&[height, width]);
-    let geometry = Geometry {
-        input: [height, width],
-        output: [axes[0].convoluted, axes[1].convoluted],
-        kernel: [spec.kernel_shape[0], spec.kernel_shape[1]],
-        stride: [spec.stride(0), spec.stride(1)],
-        dilation: [spec.dilation(0), spec.dilation(1)],
-        before: [axes[0].pad_before, axes[1].pad_before],
-        channels,
-    };
-    let sizes = [geometry.output, geometry.input, geometry.kernel, geometry.stride, geometry.dilation];
-    (channels > 0 && images > 0 && sizes.iter().flatten().all(|size| *size > 0)).then_some(geometry)
+    (x.datum_type == f32::datum_type()).then(|| Geometry::of(spec, x)).flatten()
 }
 
 struct Bounds {

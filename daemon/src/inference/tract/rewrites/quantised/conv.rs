@@ -2,10 +2,7 @@
 
 use tract_onnx::tract_core::{
     internal::*,
-    ops::{
-        cnn::{Conv, KernelFormat},
-        nn::DataFormat,
-    },
+    ops::cnn::{Conv, KernelFormat},
 };
 
 use super::{Quantised, floats, input, rewrite, weights};
@@ -65,26 +62,11 @@ fn layer(model: &TypedModel, end: &Quantised) -> TractResult<Option<TypedModelPa
 
 /// The convolution's, and the shape of its output with channels last.
 fn geometry(op: &Conv, x: &TypedFact) -> Option<(Geometry, TVec<usize>)> {
-    let spec = &op.pool_spec;
-    let plain = spec.data_format == DataFormat::NCHW && op.kernel_fmt == KernelFormat::OIHW && op.q_params.is_none();
-    if !plain || spec.rank() != 2 {
+    if op.kernel_fmt != KernelFormat::OIHW || op.q_params.is_some() {
         return None;
     }
-    let [images, channels, height, width] = <[usize; 4]>::try_from(x.shape.as_concrete()?).ok()?;
-    let axes = spec.computed_padding(&[height, width]);
-    let geometry = Geometry {
-        input: [height, width],
-        output: [axes[0].convoluted, axes[1].convoluted],
-        kernel: [spec.kernel_shape[0], spec.kernel_shape[1]],
-        stride: [spec.stride(0), spec.stride(1)],
-        dilation: [spec.dilation(0), spec.dilation(1)],
-        before: [axes[0].pad_before, axes[1].pad_before],
-        channels,
-    };
-    let none = [geometry.output, geometry.input, geometry.kernel, geometry.stride, geometry.dilation];
-    if channels == 0 || images == 0 || none.iter().flatten().any(|size| *size == 0) {
-        return None;
-    }
-    let shape = tvec!(images, geometry.output[0], geometry.output[1], spec.output_channels);
+    let geometry = Geometry::of(&op.pool_spec, x)?;
+    let images = x.shape.as_concrete()?[0];
+    let shape = tvec!(images, geometry.output[0], geometry.output[1], op.pool_spec.output_channels);
     Some((geometry, shape))
 }
