@@ -140,7 +140,8 @@ impl Gateway {
             }
             Body::Reading { channel, t_us, samples } => {
                 let full_scale = HYDRAULIC_RIG.channels[usize::from(channel)].full_scale;
-                self.readings.insert((t_us, channel), samples.values(full_scale).collect());
+                let known = self.readings.insert((t_us, channel), samples.values(full_scale).collect());
+                self.repetitions += u32::from(known.is_some());
                 self.send(port, Body::Ack { seq });
             }
             Body::Job { model, input } => {
@@ -270,9 +271,9 @@ fn a_node_in_qemu_loses_nothing_over_a_line_that_loses_every_third_message() {
         assert!(CYCLES.chunks(CYCLE_BYTES).any(is_this), "reading of channel {channel} at {t_us} µs");
     }
     assert!(gateway.readings.len() >= 8 * (JOBS - 1), "{} readings", gateway.readings.len());
-    assert!(gateway.repetitions > 0, "a lost Ack brings the job again");
+    assert!(gateway.repetitions > 0, "a lost Ack brings the frame again");
     println!(
-        "{} jobs, {} verdicts, {} readings; {} messages of which every third was lost; {} jobs came again",
+        "{} jobs, {} verdicts, {} readings; {} messages of which every third was lost; {} frames came again",
         gateway.jobs.len(),
         gateway.receipts.len(),
         gateway.readings.len(),
