@@ -10,8 +10,10 @@
 //! ```
 //! `Reject(VERSION | PROFILE | NODE_TAKEN)` ends in `Refused`: it is asked again only every [`GREET_AGAIN_US`].
 
+mod block;
 mod window;
 
+pub use block::Block;
 pub use window::{Window, WindowError};
 
 use embedded_hal_nb::serial;

@@ -238,3 +238,32 @@ fn a_busy_gateway_gets_the_frame_later_and_a_refused_frame_is_given_up() {
     assert_eq!(hear(&mut node, 9 * REPEAT_US, &encoded(Body::Reject { seq, code: RejectCode::MODEL })), 1);
     assert_eq!(node.under_way(), 0);
 }
+
+#[test]
+fn a_block_becomes_one_reading_for_each_channel_as_there_is_room() {
+    let mut node = Node::new(NODE, 5, &crate::nodes::MOTOR_CURRENT);
+    said(&mut node, 0);
+    hear(&mut node, 0, &encoded(Body::Welcome { seq: 1, now_us: 1, window: 1 }));
+    let mut block = Block::<2, 3>::new(&crate::nodes::MOTOR_CURRENT);
+    for tick in 0..4 {
+        block.hand_over(&mut node).unwrap();
+        block.sample(100 + tick, &[1.0 + tick as f32, -24.0]);
+    }
+    assert_eq!((block.lost(), node.under_way()), (1, 1), "the fourth found no room");
+    let mut got = Vec::new();
+    for seq in 2..4 {
+        block.hand_over(&mut node).unwrap();
+        let mut receiver = Receiver::<{ ENCODED_MAX }>::new();
+        let bytes = said(&mut node, 1);
+        match receiver.receive(&mut bytes.as_slice()) {
+            Some(Ok(Frame { body: Body::Reading { channel, t_us, samples }, .. })) => {
+                got.push((channel, t_us, samples.values(32.0).collect::<Vec<_>>()));
+            }
+            other => panic!("{other:?}"),
+        }
+        hear(&mut node, 1, &encoded(Body::Ack { seq }));
+    }
+    assert_eq!(got, [(0, 100, [1.0, 2.0, 3.0].to_vec()), (1, 100, [-24.0; 3].to_vec())]);
+    block.sample(200, &[0.0; 2]);
+    assert_eq!(block.lost(), 1, "there is room again");
+}
