@@ -139,6 +139,11 @@ fn lis3dh_on_the_bus() {
     let values = once("lis3dh", 0x18, &bus).unwrap();
     assert_eq!(values[..2], [0.012, -0.012]);
     assert!((values[2] - 0.996).abs() < 1e-6);
+    // The chip goes away before the measurement.
+    let mut bus = bus.to_vec();
+    let gone = embedded_hal::i2c::ErrorKind::ArbitrationLoss;
+    *bus.last_mut().unwrap() = read(0x18, 0xa8, &[0; 6]).with_error(gone);
+    assert_eq!(once("lis3dh", 0x18, &bus), Err(SensorError::Bus(gone)));
     assert_eq!(once("lis3dh", 0x19, &[read(0x19, 0x0f, &[0x32])]), Err(SensorError::WrongChip));
     assert_eq!(once("lis3dh", 0x1a, &[]), Err(SensorError::Address));
 }

@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use embedded_hal::i2c::I2c;
+use embedded_hal::i2c::{Error as _, I2c};
 use lis3dh::{
     Configuration, DataRate, Error, Lis3dhI2C, Mode, Range, SlaveAddr,
-    accelerometer::{RawAccelerometer, error::ErrorKind},
+    accelerometer::RawAccelerometer,
 };
 
 use super::{Sensor, SensorError, SensorKind, VALUES_MAX};
@@ -59,8 +59,8 @@ impl<I2C: I2c> Lis3dh<I2C> {
     /// The bus fails.
     pub fn acceleration(&mut self) -> Result<[StandardGravity; 3], SensorError> {
         // Not `accel_norm`, which asks the chip for its settings four times before each measurement.
-        let raw = self.chip.accel_raw().map_err(|error| match error.kind() {
-            ErrorKind::Bus => SensorError::Bus(embedded_hal::i2c::ErrorKind::Other),
+        let raw = self.chip.accel_raw().map_err(|error| match error.cause() {
+            Some(Error::Bus(error)) => SensorError::Bus(error.kind()),
             _ => SensorError::NotReady,
         })?;
         Ok([convert(raw.x)?, convert(raw.y)?, convert(raw.z)?])
