@@ -3,49 +3,12 @@
 use std::{collections::HashMap, path::Path};
 
 use picket::{
-    bundle::{golden::compare, npz},
+    bundle::npz,
     inference::BACKENDS,
     ports::{Backend, BackendError, Constant, Fixed},
     tensor::Tensor,
 };
-use picket_tests::{golden, root, shared};
-
-/// Greatest error, relative to the range of the output's values …
-const TOLERANCE: f64 = 1e-4;
-/// … of models in half precision …
-const HALF_TOLERANCE: f64 = 1e-2;
-/// … and of integer outputs, in codes …
-const CODES: f64 = 2.0;
-/// … and where classes of pixels are the answer, the share of them that may be others'.
-const OTHER_PIXELS: f64 = 0.005;
-
-/// ONNX Runtime's own sigmoid is off by up to 1.7e-7 (of two million values), and smaller differences are noise: with and
-/// without its optimisations it differs from itself by 1e-2 of the range of scores that are all near 0.
-const SIGMOID_NOISE: f64 = 2e-7;
-
-/// How models are judged that are not simply close, by a part of their path. MoveNet has a test of its own.
-const JUDGED: &[(&str, Judge)] = &[
-    ("mlperf-tiny/ad_int8", Judge::Exact),
-    ("mlperf-tiny/ic_int8", Judge::Exact),
-    ("mlperf-tiny/kws_int8", Judge::Exact),
-    ("mlperf-tiny/sww_int8", Judge::Exact),
-    ("mlperf-tiny/vww_int8", Judge::Exact),
-    ("coral-quant/deeplabv3", Judge::Mask),
-    ("coral-quant/movenet", Judge::Runs),
-    ("squeezenet-fp16/", Judge::Half),
-    // All scores that it gives to noise are below 5e-5.
-    ("yunet/", Judge::Scores),
-];
-
-#[derive(Clone, Copy, PartialEq)]
-enum Judge {
-    Close,
-    Half,
-    Scores,
-    Exact,
-    Mask,
-    Runs,
-}
+use picket_tests::{golden, judge::Judge, root, shared};
 
 /// Models that are not served: the beginning of the reason.
 const REFUSED: &[(&str, &str)] = &[
@@ -72,9 +35,9 @@ fn every_model_with_a_golden_answer_agrees_with_onnx_runtime() {
         let mut judged = 0;
         let mut wrong = Vec::new();
         for entry in entries.iter().filter(|entry| entry.golden.is_some() && !entry.model.ends_with(GPT2)) {
-            let judge = JUDGED.iter().find(|(part, _)| entry.model.contains(part)).map_or(Judge::Close, |(_, j)| *j);
+            let judge = Judge::of(&entry.model);
             let verdict = answer(*backend, &shared.join(&entry.model), &entry.shapes(), &[], entry.tensors())
-                .and_then(|got| judgement(judge, &entry.outputs(&shared), &got));
+                .and_then(|got| judge.says(&entry.outputs(&shared), &got));
             judged += 1;
             println!(
                 "{:75} {}",
@@ -114,7 +77,7 @@ fn an_input_that_is_bound_to_a_constant_decides_which_branch_is_loaded() {
             let inputs: Vec<Tensor> = entry.tensors().into_iter().filter(|tensor| tensor.name != "sr").collect();
             let shapes: Vec<Vec<usize>> = inputs.iter().map(|tensor| tensor.shape().to_vec()).collect();
             let got = answer(*backend, &shared.join(&entry.model), &shapes, &constants, inputs);
-            let verdict = got.and_then(|got| judgement(Judge::Close, &entry.outputs(&shared), &got));
+            let verdict = got.and_then(|got| Judge::Close.says(&entry.outputs(&shared), &got));
             println!("{:75} {verdict:?}", entry.model);
             assert!(verdict.is_ok(), "{}: {verdict:?}", entry.model);
             models += 1;
@@ -143,7 +106,7 @@ fn models_without_a_golden_answer_agree_with_what_onnx_runtime_answered() {
         };
         let shapes: Vec<Vec<usize>> = all("in").iter().map(|tensor| tensor.shape().to_vec()).collect();
         let got = answer(*backend, &models.join(path), &shapes, &[], all("in"));
-        let verdict = got.and_then(|got| judgement(Judge::Close, &all("out"), &got));
+        let verdict = got.and_then(|got| Judge::Close.says(&all("out"), &got));
         println!("{name:75} {verdict:?}");
         assert!(verdict.is_ok(), "{name}: {verdict:?}");
     }
@@ -195,40 +158,6 @@ fn answer(
     let model = model.map_err(|error| format!("does not load: {error}"))?;
     let mut runner = model.runner().map_err(|error| error.to_string())?;
     runner.run(inputs).map_err(|error| format!("does not run: {error}"))
-}
-
-/// How far off the worst output is; `Err` when that is too far.
-fn judgement(judge: Judge, want: &[Tensor], got: &[Tensor]) -> Result<String, String> {
-    if want.len() != got.len() {
-        return Err(format!("{} outputs instead of {}", got.len(), want.len()));
-    }
-    let mut worst: f64 = 0.0;
-    for (want, got) in want.iter().zip(got) {
-        let tolerance = match judge {
-            Judge::Exact => 0.0,
-            Judge::Mask | Judge::Runs => f64::INFINITY,
-            Judge::Half if want.dtype().is_float() => HALF_TOLERANCE,
-            Judge::Scores => TOLERANCE.max(SIGMOID_NOISE / range(want)),
-            _ if want.dtype().is_float() => TOLERANCE,
-            _ => CODES / range(want),
-        };
-        compare(want, got, tolerance)?;
-        let values = want.to_f64().into_iter().zip(got.to_f64());
-        let off = values.clone().map(|(want, got)| (want - got).abs()).fold(0.0, f64::max);
-        worst = worst.max(off / range(want));
-        let others = values.filter(|(want, got)| want != got).count() as f64 / want.elements() as f64;
-        if judge == Judge::Mask && others > OTHER_PIXELS {
-            return Err(format!("{:.2} % of the pixels are others", others * 100.0));
-        }
-    }
-    Ok(format!("off by {worst:.1e} of the range"))
-}
-
-/// The range of an output's values, which is what a tolerance is relative to.
-fn range(tensor: &Tensor) -> f64 {
-    let values = tensor.to_f64();
-    let (least, most) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
-    if most > least { most - least } else { most.abs().max(1.0) }
 }
 
 /// Made by `reference/make.py`.

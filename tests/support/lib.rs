@@ -12,6 +12,7 @@ pub mod damage;
 pub mod fake_broker;
 pub mod golden;
 pub mod hostile;
+pub mod judge;
 pub mod mlserver;
 pub mod onnx;
 pub mod proxy;

@@ -40,30 +40,61 @@ pub struct Declared {
 /// # Errors
 /// The first thing in the manifest that cannot be.
 pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
+    let mut found = Vec::new();
+    let declared = read(manifest, &mut found);
+    match found.into_iter().next() {
+        Some(first) => Err(first),
+        None => {
+            declared.ok_or_else(|| manifest.error("bundle/invalid", None, "the manifest declares nothing".to_owned()))
+        }
+    }
+}
+
+/// Everything in the manifest that cannot be, not only the first thing.
+pub fn faults(manifest: &Manifest) -> Vec<BundleError> {
+    let mut found = Vec::new();
+    read(manifest, &mut found);
+    found
+}
+
+/// What depends on something that is wrong itself says nothing new.
+fn read(manifest: &Manifest, found: &mut Vec<BundleError>) -> Option<Declared> {
     let raw = &manifest.raw;
-    name(manifest)?;
-    let model = model_file(manifest)?;
-    digest(manifest)?;
-    card(manifest)?;
-    let task = task(manifest)?;
-    let inputs = tensors(manifest, "input", &raw.input)?;
-    let constants = constants::read(manifest, &inputs)?;
-    let outputs = tensors(manifest, "output", &raw.output)?;
-    let labels = labels(manifest, task, &outputs)?;
-    let (prepare, prepared) = steps::prepare(manifest, &inputs)?;
-    let conclude = steps::conclude(manifest, task, &outputs, &labels)?;
-    let decision = decision::read(manifest, task, &outputs, &labels, &conclude)?;
-    let states = states::read(manifest, (&inputs, &constants), &outputs)?;
-    let stream_age = states::age(manifest, super::remembers(&prepare, &states))?;
-    Ok(Declared {
-        model,
-        task,
+    let named = note(found, name(manifest));
+    let model = note(found, model_file(manifest));
+    let digest = note(found, digest(manifest));
+    let card = note(found, card(manifest));
+    let task = note(found, task(manifest));
+    let inputs = note(found, tensors(manifest, "input", &raw.input));
+    let constants = inputs.as_ref().and_then(|inputs| note(found, constants::read(manifest, inputs)));
+    let outputs = note(found, tensors(manifest, "output", &raw.output));
+    let decided = task.zip(outputs.as_ref()).and_then(|(task, outputs)| {
+        let labels = note(found, labels(manifest, task, outputs))?;
+        let conclude = note(found, steps::conclude(manifest, task, outputs, &labels))?;
+        let decision = note(found, decision::read(manifest, task, outputs, &labels, &conclude))?;
+        Some((labels, conclude, decision))
+    });
+    let prepare = inputs.as_ref().and_then(|inputs| note(found, steps::prepare(manifest, inputs)));
+    let states =
+        inputs.as_ref().zip(constants.as_ref()).zip(outputs.as_ref()).and_then(|((inputs, constants), outputs)| {
+            note(found, states::read(manifest, (inputs, constants), outputs))
+        });
+    let stream_age = prepare
+        .as_ref()
+        .zip(states.as_ref())
+        .and_then(|((prepare, _), states)| note(found, states::age(manifest, super::remembers(prepare, states))));
+    (named?, digest?, card?);
+    let (labels, conclude, decision) = decided?;
+    let (prepare, prepared) = prepare?;
+    Some(Declared {
+        model: model?,
+        task: task?,
         labels,
-        inputs,
-        constants,
-        states,
-        stream_age,
-        outputs,
+        inputs: inputs?,
+        constants: constants?,
+        states: states?,
+        stream_age: stream_age?,
+        outputs: outputs?,
         prepare,
         prepared,
         conclude,
@@ -71,41 +102,8 @@ pub fn check(manifest: &Manifest) -> Result<Declared, BundleError> {
     })
 }
 
-/// Everything in the manifest that cannot be, not only the first thing.
-pub fn faults(manifest: &Manifest) -> Vec<BundleError> {
-    let mut found = Vec::new();
-    let mut note = |result: Result<(), BundleError>| found.extend(result.err());
-    note(name(manifest));
-    note(model_file(manifest).map(drop));
-    note(digest(manifest));
-    note(card(manifest));
-    let task = task(manifest);
-    let inputs = tensors(manifest, "input", &manifest.raw.input);
-    let outputs = tensors(manifest, "output", &manifest.raw.output);
-    // What depends on something that is wrong itself says nothing new.
-    if let Ok(inputs) = &inputs {
-        note(steps::prepare(manifest, inputs).map(drop));
-        let constants = constants::read(manifest, inputs);
-        if let (Ok(constants), Ok(outputs)) = (&constants, &outputs) {
-            note(states::read(manifest, (inputs, constants), outputs).map(drop));
-        }
-        note(constants.map(drop));
-    }
-    if let (Ok(task), Ok(outputs)) = (&task, &outputs) {
-        let labels = labels(manifest, *task, outputs);
-        if let Ok(labels) = &labels {
-            let conclude = steps::conclude(manifest, *task, outputs, labels);
-            if let Ok(conclude) = &conclude {
-                note(decision::read(manifest, *task, outputs, labels, conclude).map(drop));
-            }
-            note(conclude.map(drop));
-        }
-        note(labels.map(drop));
-    }
-    note(task.map(drop));
-    note(inputs.map(drop));
-    note(outputs.map(drop));
-    found
+fn note<T>(found: &mut Vec<BundleError>, result: Result<T, BundleError>) -> Option<T> {
+    result.map_err(|error| found.push(error)).ok()
 }
 
 fn name(manifest: &Manifest) -> Result<(), BundleError> {

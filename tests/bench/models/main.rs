@@ -1,8 +1,10 @@
 //! Picket's side of `tests/bench/models/run`: loads one golden model as `picket infer` does, and times it on request.
 //!
 //! `picket-models SHARED MODEL` prints one JSON line when the model is loaded and has answered once: `load_ms`,
-//! `first_ms`, `rss_kib` (peak until then), or `refused`. Then it reads a number of milliseconds from each line of
+//! `first_ms`, `rss_kib` (peak until then), `verdict` (the answer beside ONNX Runtime's golden one), or `refused`. Then it reads a number of milliseconds from each line of
 //! standard input, infers for so long, and prints the times of the single inferences in microseconds as a JSON array.
+//!
+//! `picket-models SHARED MODEL N`, for `tests/bench/models/arm`, infers N times more and ends.
 
 #![allow(clippy::print_stdout, reason = "standard output is its interface")]
 
@@ -19,26 +21,34 @@ use picket::{
     telemetry::peak_rss_kib,
     tensor::Tensor,
 };
-use picket_tests::golden::{self, Entry};
+use picket_tests::{
+    golden::{self, Entry},
+    judge::Judge,
+};
 use serde_json::json;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(shared), Some(model)) = (arguments.next().map(PathBuf::from), arguments.next()) else {
-        anyhow::bail!("usage: picket-models SHARED MODEL");
+        anyhow::bail!("usage: picket-models SHARED MODEL [N]");
     };
+    let times: Option<u32> = arguments.next().map(|times| times.parse()).transpose()?;
     let entries = golden::entries(&shared);
     let Some(entry) = entries.iter().find(|entry| entry.model == model) else {
         anyhow::bail!("golden/spec.json does not know {model}");
     };
-    let (runner, inputs) = match first(&shared, entry) {
+    let (mut runner, inputs) = match first(&shared, entry) {
         Ok(ready) => ready,
         Err(why) => {
             println!("{}", json!({ "refused": format!("{why:#}") }));
             return Ok(());
         }
     };
-    answer(runner, &inputs)
+    let Some(times) = times else { return answer(runner, &inputs) };
+    for _ in 0..times {
+        runner.run(inputs.clone())?;
+    }
+    Ok(())
 }
 
 /// Loads, infers once, reports.
@@ -57,11 +67,15 @@ fn first(shared: &Path, entry: &Entry) -> anyhow::Result<(Box<dyn Runner>, Vec<T
     let mut runner = served.runner().map_err(|failure| anyhow::anyhow!("{}: {}", failure.code, failure.message))?;
     let load = start.elapsed();
     let start = Instant::now();
-    runner.run(inputs.clone())?;
+    let outputs = runner.run(inputs.clone())?;
+    let first = start.elapsed();
+    let rss_kib = peak_rss_kib(None).unwrap_or(0);
+    let verdict = Judge::of(&entry.model).says(&entry.outputs(shared), &outputs);
     let report = json!({
         "load_ms": millis(load),
-        "first_ms": millis(start.elapsed()),
-        "rss_kib": peak_rss_kib(None).unwrap_or(0),
+        "first_ms": millis(first),
+        "rss_kib": rss_kib,
+        "verdict": verdict.unwrap_or_else(|why| format!("WRONG: {why}")),
     });
     println!("{report}");
     Ok((runner, inputs))

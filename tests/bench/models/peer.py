@@ -1,4 +1,4 @@
-"""ONNX Runtime's side of tests/bench/models/run: the same as main.rs, one thread.  peer.py SHARED MODEL"""
+"""ONNX Runtime's side of tests/bench/models/run and arm: the same as main.rs, one thread.  peer.py SHARED MODEL [N]"""
 import json, pathlib, sys, time
 
 
@@ -45,6 +45,10 @@ def peak_rss_kib():
 
 def main():
     session, feeds = first(pathlib.Path(sys.argv[1]), sys.argv[2])
+    if len(sys.argv) > 3:
+        for _ in range(int(sys.argv[3])):
+            session.run(None, feeds)
+        return
     for line in sys.stdin:
         end = time.perf_counter() + int(line) / 1e3
         times = []

@@ -73,8 +73,7 @@ impl Geometry {
 
     /// Where in a band the output pixels of `rows` rows begin to read.
     pub(super) fn starts(&self, rows: usize, depth: usize) -> Vec<usize> {
-        let width = self.reach(1, self.output[1]);
-        let [down, right] = [self.stride[0] * width * depth, self.stride[1] * depth];
+        let [down, right] = [self.row_stride(depth), self.stride[1] * depth];
         (0..rows).flat_map(|y| (0..self.output[1]).map(move |x| y * down + x * right)).collect()
     }
 
@@ -85,7 +84,18 @@ impl Geometry {
         (0..self.kernel[0]).flat_map(|y| (0..self.kernel[1]).map(move |x| y * down + x * right)).collect()
     }
 
-    /// Fills a band for the output rows from `first` on. `band` holds nothing but zeros, or an earlier band of this
+    /// Is the image, as it lies, the only band? So it is where nothing is padded and each row is read to its end.
+    pub(super) fn reads_as_it_lies(&self) -> bool {
+        let [rows, columns] = [self.reach(0, self.output[0]), self.reach(1, self.output[1])];
+        self.before == [0, 0] && rows <= self.input[0] && columns == self.input[1]
+    }
+
+    /// Elements from one output row's start to the next one's.
+    pub(super) const fn row_stride(&self, depth: usize) -> usize {
+        self.stride[0] * self.reach(1, self.output[1]) * depth
+    }
+
+    /// Fills a band for the output rows from `first` on. `band` holds nothing but padding, or an earlier band of this
     /// very geometry and depth; what lies beside the image in a row is not written.
     pub(super) fn fill<T: Element>(&self, bytes: Bytes<'_>, first: usize, depth: usize, band: &mut [T]) {
         let width = self.reach(1, self.output[1]);
@@ -93,7 +103,7 @@ impl Geometry {
         for (row, to) in band.chunks_exact_mut(width * depth).enumerate() {
             let from = (first * self.stride[0] + row).checked_sub(self.before[0]).filter(|row| *row < self.input[0]);
             let Some(from) = from else {
-                to.fill(T::default());
+                to.fill(T::padding(bytes));
                 continue;
             };
             let from = &bytes.bytes[from * self.input[1] * self.channels..][..columns * self.channels];
@@ -117,8 +127,22 @@ pub(super) struct Bytes<'a> {
     pub(super) zero: i32,
 }
 
-/// What codes are widened to, the zero point taken off.
-pub(super) trait Element: Copy + Default {
+impl Bytes<'_> {
+    /// The zero point as a signed code.
+    pub(super) const fn signed_zero(self) -> i32 {
+        if self.signed { self.zero } else { self.zero - SIGN as i32 }
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the byte of a code")]
+    const fn zero_byte(self) -> u8 {
+        self.signed_zero() as u8
+    }
+}
+
+/// What codes are widened to.
+pub(super) trait Element: Copy {
+    /// What the model's padding is, a code that means zero.
+    fn padding(of: Bytes<'_>) -> Self;
     /// As many as there are bytes.
     fn widen(from: Bytes<'_>, to: &mut [Self]);
     /// The same without the way to the widest instructions.
@@ -138,7 +162,12 @@ macro_rules! element {
         }
         widened!(fn $widen(from: Bytes<'_>, to: &mut [$type]) = $body);
 
+        /// The zero point taken off.
         impl Element for $type {
+            fn padding(_: Bytes<'_>) -> Self {
+                Self::default()
+            }
+
             fn widen(from: Bytes<'_>, to: &mut [Self]) {
                 $widen(from, to);
             }
@@ -158,3 +187,25 @@ element!(i16, widen_i16, widen_i16_body, |x: u8, zero| i16::from(x) - short(zero
 element!(f32, widen_f32, widen_f32_body, |x: u8, zero| f32::from(i16::from(x) - short(zero)), |x: i8, zero| f32::from(
     i16::from(x) - short(zero)
 ));
+
+/// What turns the byte of an unsigned code into that of the signed code that is 128 less.
+const SIGN: u8 = 0x80;
+
+/// Bytes of signed codes, the zero point left in.
+impl Element for u8 {
+    fn padding(of: Bytes<'_>) -> Self {
+        of.zero_byte()
+    }
+
+    fn widen(from: Bytes<'_>, to: &mut [Self]) {
+        if from.signed {
+            to.copy_from_slice(from.bytes);
+        } else {
+            to.iter_mut().zip(from.bytes).for_each(|(to, from)| *to = from ^ SIGN);
+        }
+    }
+
+    fn widen_few(from: Bytes<'_>, to: &mut [Self]) {
+        Self::widen(from, to);
+    }
+}

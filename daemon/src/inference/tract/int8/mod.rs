@@ -3,7 +3,8 @@
 //!
 //! tract runs such a model in f32 and converts to codes and back around every layer, which costs more than the arithmetic.
 //! Here tensors stay codes, channels last, from layer to layer; a layer widens a band of its input that fits into the
-//! cache, with the zero point taken off so that padding is zero, and sums products exactly.
+//! cache, with the zero point taken off so that padding is zero, and sums products exactly. Where the processor multiplies
+//! bytes faster ([`narrow`]), they stay bytes.
 //!
 //! Every product of codes less their zero points is at most 255², so sums of [`MOST_TERMS`] are exact in f32, and of
 //! [`MOST_TERMS_OF_I32`] in i32.
@@ -12,7 +13,9 @@ mod add;
 mod codes;
 mod conv;
 mod depthwise;
+mod ends;
 mod geometry;
+mod narrow;
 mod tile;
 
 #[cfg(test)]
@@ -20,10 +23,10 @@ mod tests;
 
 pub(super) use add::QuantisedAdd;
 pub(super) use codes::Codes;
-pub(super) use conv::{QuantisedConv, lanes};
+pub(super) use conv::{Packed, QuantisedConv, lanes};
 pub(super) use depthwise::{LANES, QuantisedDepthwise};
+pub(super) use ends::CHANNELS;
 pub(super) use geometry::Geometry;
-pub(super) use tile::CHANNELS;
 
 /// Terms of a sum that f32 holds exactly: 255² · 256 < 2^24.
 pub(super) const MOST_TERMS: usize = 256;

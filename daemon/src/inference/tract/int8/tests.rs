@@ -2,7 +2,7 @@
 
 use tract_onnx::tract_core::internal::*;
 
-use super::{codes::Codes, tile::CHANNELS, *};
+use super::{codes::Codes, conv::Packed, *};
 
 /// A sequence without a pattern, the same at every run.
 struct Numbers(u64);
@@ -48,6 +48,9 @@ fn geometries() -> Vec<Geometry> {
         geometry([9, 7], [3, 3], [2, 2], [1, 1], 1, 8),
         geometry([10, 11], [3, 2], [1, 3], [2, 3], 2, 5),
         geometry([12, 6], [10, 4], [2, 2], [1, 1], 4, 1),
+        // The image as it lies, and read to its end.
+        geometry([4, 6], [1, 1], [1, 1], [1, 1], 0, 12),
+        geometry([7, 3], [2, 3], [2, 1], [1, 1], 0, 8),
         // More than one band.
         geometry([70, 60], [3, 3], [1, 1], [1, 1], 1, 24),
         geometry([33, 129], [5, 5], [3, 1], [1, 2], 4, 24),
@@ -110,34 +113,40 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn eval(op: &dyn TypedOp, x: &[u8], codes: Codes, shape: &[usize], rest: [Tensor; 3]) -> Vec<u8> {
+fn eval(op: &dyn TypedOp, x: &[u8], codes: Codes, shape: &[usize], rest: Vec<Tensor>) -> Vec<u8> {
     let mut tensor = Tensor::zero_dt(codes.datum_type(), shape).unwrap();
     tensor.as_bytes_mut().copy_from_slice(x);
     let inputs = std::iter::once(tensor).chain(rest).map(IntoTValue::into_tvalue).collect();
     op.eval_out_of_plan(inputs).unwrap().unwrap()[0].as_bytes().to_vec()
 }
 
-#[test]
-fn a_convolution_is_the_sum_of_its_products() {
+/// Checks the kernels that take weights of up to `most`, packed by `pack(case, weight)`.
+fn convolves(most: i32, pack: impl Fn(&Case, &dyn Fn(usize, usize, usize, usize) -> i32) -> TractResult<Packed>) {
     let mut numbers = Numbers(1);
     for case in cases() {
         let g = &case.geometry;
         let images = 2;
         let x = numbers.bytes(images * g.input_len());
         let count = case.channels * g.channels * g.kernel[0] * g.kernel[1];
-        let w: Vec<i32> = (0..count).map(|_| numbers.next(511) as i32 - 255).collect();
-        let weight =
-            |output, input, row, column| w[((output * g.channels + input) * g.kernel[0] + row) * g.kernel[1] + column];
+        let w: Vec<i32> = (0..count).map(|_| numbers.next(2 * most as u64 + 1) as i32 - most).collect();
+        let weight = |output: usize, input: usize, row: usize, column: usize| {
+            w[((output * g.channels + input) * g.kernel[0] + row) * g.kernel[1] + column]
+        };
         let factors: Vec<f32> = (0..case.channels).map(|_| numbers.next(900) as f32 * 1e-6).collect();
         let offsets: Vec<f32> = (0..case.channels).map(|_| numbers.next(50) as f32 - 25.3).collect();
         let shape: TVec<usize> = tvec!(images, g.output[0], g.output[1], case.channels);
-        let op =
-            QuantisedConv { geometry: g.clone(), x: case.x, y: case.y, recip: RECIP, channels: case.channels, shape };
-        let rest = [
-            QuantisedConv::weights(g, case.channels, weight).unwrap(),
-            lanes::<CHANNELS>(&factors).unwrap(),
-            lanes::<CHANNELS>(&offsets).unwrap(),
-        ];
+        let Packed { narrow, weights, begins } = pack(&case, &weight).unwrap();
+        let op = QuantisedConv {
+            geometry: g.clone(),
+            x: case.x,
+            y: case.y,
+            recip: RECIP,
+            channels: case.channels,
+            shape,
+            narrow,
+        };
+        let lanes = [lanes::<CHANNELS>(&factors).unwrap(), lanes::<CHANNELS>(&offsets).unwrap()];
+        let rest = [weights, begins].into_iter().chain(lanes).collect();
         let got = eval(&op, &x, case.x, &[images, g.input[0], g.input[1], g.channels], rest);
         let mut want = Vec::new();
         for image in x.chunks_exact(g.input_len()) {
@@ -155,6 +164,16 @@ fn a_convolution_is_the_sum_of_its_products() {
 }
 
 #[test]
+fn a_convolution_is_the_sum_of_its_products() {
+    convolves(255, |case, weight| Packed::wide(&case.geometry, case.channels, weight));
+}
+
+#[test]
+fn a_convolution_of_bytes_is_the_sum_of_its_products() {
+    convolves(127, |case, weight| Packed::narrow(&case.geometry, case.x, case.channels, weight));
+}
+
+#[test]
 fn a_depthwise_convolution_is_the_sum_of_its_products() {
     let mut numbers = Numbers(2);
     for case in cases().into_iter().filter(|case| case.channels == 1) {
@@ -166,7 +185,7 @@ fn a_depthwise_convolution_is_the_sum_of_its_products() {
         let offsets: Vec<f32> = (0..g.channels).map(|_| numbers.next(50) as f32 - 25.3).collect();
         let shape: TVec<usize> = tvec!(1, g.output[0], g.output[1], g.channels);
         let op = QuantisedDepthwise { geometry: g.clone(), x: case.x, y: case.y, recip: RECIP, shape };
-        let rest = [
+        let rest = vec![
             QuantisedDepthwise::weights(g, weight).unwrap(),
             lanes::<LANES>(&factors).unwrap(),
             lanes::<LANES>(&offsets).unwrap(),

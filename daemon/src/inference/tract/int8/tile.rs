@@ -1,16 +1,11 @@
-//! Sums of products, for tiles of some pixels × 16 output channels.
+//! Sums of products, for tiles of some pixels × 16 output channels: inputs and weights of 16 bits.
 
 #[cfg(target_arch = "x86_64")]
 use super::super::cpu::{has_avx2, has_avx512};
-use super::codes::Rounding;
+use super::ends::{CHANNELS, Ends, Sums, over_tiles};
 
-/// Output channels of a tile.
-pub(in crate::inference::tract) const CHANNELS: usize = 16;
 /// The weights of two inputs for each channel.
 pub(super) type Step = [i16; 2 * CHANNELS];
-/// One factor, or offset, for each channel.
-pub(super) type Lane = [f32; CHANNELS];
-type Sums = [i32; CHANNELS];
 
 /// Are the two weights of a channel beside each other in a [`Step`]? So the instructions of x86 want them, which
 /// multiply and add pairs; others want a channel beside the next one.
@@ -28,12 +23,7 @@ pub(super) struct Band<'a> {
     pub(super) pairs: usize,
     /// For each tile of channels, for each run, for each pair.
     pub(super) steps: &'a [Step],
-    /// For each tile of channels: a sum becomes a value by `sum · factor + offset`, in the order of the model's own roundings.
-    pub(super) factors: &'a [Lane],
-    pub(super) offsets: &'a [Lane],
-    pub(super) rounding: Rounding,
-    /// Output channels, which is bytes of an output pixel.
-    pub(super) channels: usize,
+    pub(super) ends: Ends<'a>,
 }
 
 /// Computes a band; `out` has its pixels, channels last.
@@ -52,27 +42,15 @@ pub(super) fn run(band: &Band<'_>, out: &mut [u8]) {
     portable(band, out);
 }
 
-/// Runs `$tile`, a function for a number of pixels at once, over all pixels and tiles of channels.
-macro_rules! over_tiles {
-    ($band:ident, $out:ident, $tile:ident, $($pixels:literal),+) => {{
-        let of_tile = $band.runs.len() * $band.pairs;
-        for (block, steps) in $band.steps.chunks_exact(of_tile).enumerate() {
-            let mut pixel = 0;
-            $(
-                while let Some(starts) = $band.starts[pixel..].first_chunk::<$pixels>() {
-                    let sums = $tile(&$band, *starts, steps);
-                    store(&$band, block, pixel, &sums, $out);
-                    pixel += $pixels;
-                }
-            )+
-        }
-    }};
-}
-
 /// Without instructions of our choice: the compiler's.
 fn portable(band: &Band<'_>, out: &mut [u8]) {
     #[inline(always)]
-    fn tile<const PIXELS: usize>(band: &Band<'_>, starts: [usize; PIXELS], steps: &[Step]) -> [Sums; PIXELS] {
+    fn tile<const PIXELS: usize>(
+        band: &Band<'_>,
+        _block: usize,
+        starts: [usize; PIXELS],
+        steps: &[Step],
+    ) -> [Sums; PIXELS] {
         let mut sums = [[0; CHANNELS]; PIXELS];
         for (run, steps) in band.runs.iter().zip(steps.chunks_exact(band.pairs)) {
             let xs = starts.map(|start| run_of(band, start + run));
@@ -92,31 +70,12 @@ fn portable(band: &Band<'_>, out: &mut [u8]) {
         }
         sums
     }
-    over_tiles!(band, out, tile, 4, 1);
+    over_tiles!(band, band.pairs, out, tile, 4, 1);
 }
 
 #[inline(always)]
 fn run_of<'a>(band: &Band<'a>, start: usize) -> &'a [[i16; 2]] {
     band.x[start..][..2 * band.pairs].as_chunks().0
-}
-
-/// Rounds the sums of some pixels and puts them into place.
-#[inline(always)]
-#[expect(clippy::cast_precision_loss, reason = "f32 is what the model says")]
-fn store<const PIXELS: usize>(band: &Band<'_>, block: usize, pixel: usize, sums: &[Sums; PIXELS], out: &mut [u8]) {
-    let (factors, offsets) = (&band.factors[block], &band.offsets[block]);
-    let width = CHANNELS.min(band.channels - CHANNELS * block);
-    for (index, sums) in sums.iter().enumerate() {
-        let mut codes = [0; CHANNELS];
-        for channel in 0..CHANNELS {
-            codes[channel] = band.rounding.byte(sums[channel] as f32 * factors[channel] + offsets[channel]);
-        }
-        let to = &mut out[(pixel + index) * band.channels + CHANNELS * block..][..width];
-        match <&mut [u8; CHANNELS]>::try_from(&mut *to) {
-            Ok(to) => *to = codes,
-            Err(_) => to.copy_from_slice(&codes[..width]),
-        }
-    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -128,7 +87,7 @@ mod x86 {
         _mm512_add_epi32, _mm512_dpwssd_epi32, _mm512_madd_epi16, _mm512_set1_epi32, _mm512_setzero_si512,
     };
 
-    use super::{Band, CHANNELS, Step, Sums, run_of, store};
+    use super::{Band, CHANNELS, Step, Sums, over_tiles, run_of};
 
     /// `$add` takes sums, weights and the two inputs, and gives the sums with their products added.
     macro_rules! kernel {
@@ -140,6 +99,7 @@ mod x86 {
                 #[expect(unsafe_code, reason = "vectors are arrays of the same size, and any bits are integers")]
                 fn tile<const PIXELS: usize>(
                     band: &Band<'_>,
+                    _block: usize,
                     starts: [usize; PIXELS],
                     steps: &[Step],
                 ) -> [Sums; PIXELS] {
@@ -160,7 +120,7 @@ mod x86 {
                     }
                     sums.map(|sums| unsafe { std::mem::transmute::<[$vector; $parts], Sums>(sums) })
                 }
-                over_tiles!(band, out, tile, 8, 4, 2, 1);
+                over_tiles!(band, band.pairs, out, tile, 8, 4, 2, 1);
             }
         };
     }

@@ -12,41 +12,7 @@ use tract_onnx::tract_core::{
     },
 };
 
-/// A quantisation that nothing in front of it is folded into.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Apart(ElementWiseOp);
-
-impl Op for Apart {
-    fn name(&self) -> StaticName {
-        "Apart".into()
-    }
-
-    fn info(&self) -> TractResult<Vec<String>> {
-        self.0.info()
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for Apart {
-    op_out_of_plan!();
-
-    fn eval(&self, context: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        self.0.eval(context, inputs)
-    }
-}
-
-impl TypedOp for Apart {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        self.0.output_facts(inputs)
-    }
-
-    fn axes_mapping(&self, inputs: &[&TypedFact], outputs: &[&TypedFact]) -> TractResult<AxesMapping> {
-        AxesMapping::disconnected(inputs, outputs)
-    }
-
-    as_op!();
-}
+use super::alone::Alone;
 
 /// Keeps those quantisations apart that a dequantisation of another type leads to.
 pub(super) fn keep(model: &mut TypedModel) -> TractResult<()> {
@@ -66,7 +32,7 @@ pub(super) fn keep(model: &mut TypedModel) -> TractResult<()> {
     for id in apart {
         let node = model.node_mut(id);
         if let Some(op) = node.op_as::<ElementWiseOp>() {
-            node.op = Box::new(Apart(op.clone()));
+            node.op = Box::new(Alone(op.clone()));
         }
     }
     Ok(())

@@ -7,47 +7,13 @@
 
 use tract_onnx::tract_core::{internal::*, ops::nn::Softmax};
 
-/// Softmax, with an axes mapping that does not invite anybody to split it.
-#[derive(Clone, Debug, Hash, PartialEq, Eq)]
-struct MixingSoftmax(Softmax);
+use super::alone::Alone;
 
-impl Op for MixingSoftmax {
-    fn name(&self) -> StaticName {
-        "MixingSoftmax".into()
-    }
-
-    fn info(&self) -> TractResult<Vec<String>> {
-        self.0.info()
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for MixingSoftmax {
-    op_out_of_plan!();
-
-    fn eval(&self, context: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        self.0.eval(context, inputs)
-    }
-}
-
-impl TypedOp for MixingSoftmax {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        self.0.output_facts(inputs)
-    }
-
-    fn axes_mapping(&self, inputs: &[&TypedFact], outputs: &[&TypedFact]) -> TractResult<AxesMapping> {
-        AxesMapping::disconnected(inputs, outputs)
-    }
-
-    as_op!();
-}
-
-/// Puts [`MixingSoftmax`] in every Softmax's place. To be called before anything declutters.
+/// Puts one that stands [`Alone`] in every Softmax's place. To be called before anything declutters.
 pub(super) fn protect(model: &mut TypedModel) -> TractResult<()> {
     super::everywhere(model, &mut |node| {
         if let Some(softmax) = node.op_as::<Softmax>() {
-            node.op = Box::new(MixingSoftmax(softmax.clone()));
+            node.op = Box::new(Alone(softmax.clone()));
         }
     });
     Ok(())

@@ -7,7 +7,7 @@ use tract_onnx::tract_core::{
 
 use super::{Quantised, floats, input, rewrite, weights};
 use crate::inference::tract::int8::{
-    CHANNELS, Geometry, LANES, MOST_TERMS, MOST_TERMS_OF_I32, QuantisedConv, QuantisedDepthwise, lanes,
+    CHANNELS, Geometry, LANES, MOST_TERMS, MOST_TERMS_OF_I32, Packed, QuantisedConv, QuantisedDepthwise, lanes,
 };
 
 /// See the table.
@@ -48,12 +48,13 @@ fn layer(model: &TypedModel, end: &Quantised) -> TractResult<Option<TypedModelPa
     } else {
         let inputs = geometry.channels;
         let weight = |output, input, row, column| w.values[((output * inputs + input) * rows + row) * columns + column];
-        let weights = QuantisedConv::weights(&geometry, channels, weight)?;
+        let Packed { narrow, weights, begins } = Packed::new(&geometry, x.codes, channels, weight)?;
         let weights = patch.add_const(format!("{name}.weights"), weights)?;
+        let begins = patch.add_const(format!("{name}.begins"), begins)?;
         let factors = patch.add_const(format!("{name}.factors"), lanes::<CHANNELS>(&factors)?)?;
         let offsets = patch.add_const(format!("{name}.offsets"), lanes::<CHANNELS>(&bias)?)?;
-        let op = QuantisedConv { geometry, x: x.codes, y: end.codes, recip: end.recip, channels, shape };
-        patch.wire_node(format!("{name}.codes"), op, &[last, weights, factors, offsets])?[0]
+        let op = QuantisedConv { geometry, x: x.codes, y: end.codes, recip: end.recip, channels, shape, narrow };
+        patch.wire_node(format!("{name}.codes"), op, &[last, weights, begins, factors, offsets])?[0]
     };
     let first = patch.wire_node(name, AxisOp::Move(3, 1), &[out])?[0];
     patch.shunt_outside(model, end.node.into(), first)?;

@@ -6,7 +6,7 @@ use tract_onnx::tract_core::{
 };
 
 use super::{Quantised, floats, input, operand, rewrite, weights};
-use crate::inference::tract::int8::{CHANNELS, Geometry, MOST_TERMS_OF_I32, QuantisedConv, lanes};
+use crate::inference::tract::int8::{CHANNELS, Geometry, MOST_TERMS_OF_I32, Packed, QuantisedConv, lanes};
 
 /// See the table.
 pub(in crate::inference::tract) fn matmul(model: &mut TypedModel) -> TractResult<()> {
@@ -52,8 +52,9 @@ fn layer(model: &TypedModel, end: &Quantised) -> TractResult<Option<TypedModelPa
     let source = patch.tap_model(model, x.source)?;
     let factors: Vec<f32> = (0..columns).map(|channel| x.scale * w.scale(channel)).collect();
     let weight = |output, input, _, _| w.values[input * columns + output];
-    let weights = QuantisedConv::weights(&geometry, columns, weight)?;
+    let Packed { narrow, weights, begins } = Packed::new(&geometry, x.codes, columns, weight)?;
     let weights = patch.add_const(format!("{name}.weights"), weights)?;
+    let begins = patch.add_const(format!("{name}.begins"), begins)?;
     let factors = patch.add_const(format!("{name}.factors"), lanes::<CHANNELS>(&factors)?)?;
     let offsets = patch.add_const(format!("{name}.offsets"), lanes::<CHANNELS>(&bias)?)?;
     let op = QuantisedConv {
@@ -63,8 +64,9 @@ fn layer(model: &TypedModel, end: &Quantised) -> TractResult<Option<TypedModelPa
         recip: end.recip,
         channels: columns,
         shape: tvec!(rows, columns),
+        narrow,
     };
-    let out = patch.wire_node(name, op, &[source, weights, factors, offsets])?[0];
+    let out = patch.wire_node(name, op, &[source, weights, begins, factors, offsets])?[0];
     patch.shunt_outside(model, end.node.into(), out)?;
     Ok(Some(patch))
 }
