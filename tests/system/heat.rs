@@ -10,10 +10,12 @@ use picket_tests::{
 };
 use serde_json::Value;
 
-use crate::support::digits;
+use crate::{explain::explained, support::digits};
 
 const LARGE: &str = "picket/v1/press-4/job/digits-large";
 const EVENTS: &str = "picket/v1/press-4/event";
+const STOOD_IN: &str =
+    "The job was for digits-large; the board was too hot for it, and its smaller sibling digits answered.";
 const ZONE: &str = "sys/class/thermal/thermal_zone0/temp";
 
 /// A Raspberry Pi 4 as it shows itself, as far as that is looked at.
@@ -93,7 +95,10 @@ async fn a_hot_board_eases_off_leaves_jobs_to_the_smaller_model_and_goes_back() 
     fs::write(daemon.folder.path().join("result.json"), hot.to_string()).unwrap();
     let told = picket(&["explain", daemon.folder.path().join("result.json").to_str().unwrap()]);
     let told = String::from_utf8(told.stdout).unwrap();
-    assert!(told.contains("The job was for digits-large; the board was too hot for it"), "{told}");
+    assert!(told.contains(STOOD_IN), "{told}");
+    let told = explained(&daemon, "hot");
+    assert!(told.contains(STOOD_IN) && told.contains("digits version 1"), "{told}");
+    assert!(!explained(&daemon, "own").contains(STOOD_IN));
 
     let metrics = page(http, "metrics").await;
     assert!(metrics.contains("picket_board_celsius{zone=\"cpu-thermal\"} 81.5"), "{metrics}");

@@ -9,7 +9,7 @@ use crate::answer::boxes::{self, BoxDocument};
 
 use super::{
     Telling,
-    words::{Facts, Promise, percent},
+    words::{self, Facts, Promise, percent},
 };
 
 #[derive(Deserialize)]
@@ -123,7 +123,8 @@ pub(super) fn tell(text: &[u8], whence: &str) -> anyhow::Result<Telling> {
         promise,
         ..Facts::default()
     };
-    let mut sentences: Vec<String> = instead_of.map(|wanted| stood_in(&wanted, &facts.model)).into_iter().collect();
+    let mut sentences: Vec<String> =
+        instead_of.map(|wanted| words::stood_in(&wanted, &facts.model)).into_iter().collect();
     sentences.push(facts.said());
     sentences.extend(facts.threshold());
     if let Some(first) = was.as_ref().and_then(|was| was.reason.as_deref()) {
@@ -154,10 +155,6 @@ pub(super) fn tell(text: &[u8], whence: &str) -> anyhow::Result<Telling> {
         sentences,
         ..Telling::default()
     })
-}
-
-fn stood_in(wanted: &str, smaller: &str) -> String {
-    format!("The job was for {wanted}; the board was too hot for it, and its smaller sibling {smaller} answered.")
 }
 
 fn known(code: &str, whence: &str) -> anyhow::Result<Reason> {
