@@ -168,10 +168,10 @@ impl Heat {
             warmest = Some(warmest.map_or(warmth, |other| other.max(warmth)));
         }
         if reading.throttled {
-            // Whatever the zones say: somebody found it too hot.
+            // Whatever the zones say, somebody found it too hot; and nothing goes back from here.
             warmest = Some(warmest.map_or(0.0, |warmth| warmth.max(0.0)));
         }
-        let to = self.next(now, warmest?, certain && !reading.throttled);
+        let to = self.next(now, warmest?, certain);
         let from = std::mem::replace(&mut self.stage, to);
         if from == to {
             return None;
@@ -180,12 +180,13 @@ impl Heat {
         Some(Change { from, to })
     }
 
-    fn next(&self, now: Moment, warmth: f64, may_go_down: bool) -> Stage {
+    /// `certain`: every zone that counts has been read just now.
+    fn next(&self, now: Moment, warmth: f64, certain: bool) -> Stage {
         let in_stage = self.changed.map(|changed| now.since(changed));
         let lasted = |span: Span| in_stage.is_none_or(|in_stage| in_stage >= span);
         // What was done last needs a moment before one sees what it does.
         let settled = lasted(limits::HEAT_SETTLE.min(self.dwell));
-        let dwelt = may_go_down && lasted(self.dwell);
+        let dwelt = certain && lasted(self.dwell);
         match self.stage {
             _ if warmth >= 1.0 => Stage::Smaller,
             Stage::Normal if warmth >= 0.0 && settled => Stage::Eased,
@@ -285,6 +286,11 @@ mod tests {
         let mut heat = heat(2);
         read(&mut heat, 0, &[Some(72.0), Some(50.0)]);
         assert_eq!(read(&mut heat, 100, &[None, Some(50.0)]), Stage::Eased, "the one that was hot says nothing");
+        assert_eq!(read(&mut heat, 101, &[Some(59.0), Some(50.0)]), Stage::Normal, "it is back, and cool");
+        let mut heat = self::heat(2);
+        read(&mut heat, 0, &[Some(72.0), Some(50.0)]);
+        read(&mut heat, 2, &[Some(59.0), Some(50.0)]);
+        assert_eq!(read(&mut heat, 100, &[None, Some(50.0)]), Stage::Eased, "it was cool when it was seen last");
         assert_eq!(read(&mut heat, 102, &[None, None]), Stage::Eased);
         assert_eq!(read(&mut heat, 104, &[]), Stage::Eased);
         assert_eq!(heat.unknown(), 5);
