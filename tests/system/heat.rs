@@ -163,7 +163,8 @@ fn check_says_what_board_it_is_and_what_is_missing() {
         let last = said.lines().last().unwrap_or_default();
         assert_eq!(output.status.code(), Some(78), "{command}: {said}");
         assert!(
-            last.starts_with("error[config/smaller]: ") && last.contains(":12:11: digits cannot answer for"),
+            last.starts_with("error[config/smaller]: ")
+                && last.contains(":12:11: digits cannot answer for digits-large: its inputs are "),
             "{said}"
         );
     }

@@ -15,6 +15,7 @@ mod tests;
 
 use std::path::Path;
 
+use picket_core::limits;
 use serde_json::{Value, json};
 
 pub use self::{
@@ -81,13 +82,10 @@ impl Board {
                 let profile = table::named(name).ok_or(Missing::Name)?.map_err(Missing::Invalid)?;
                 (profile, "the configuration says so".to_owned())
             }
-            Choice::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(|why| Missing::Unreadable(why.to_string()))?;
-                (
-                    Profile::parse(&text).map_err(Missing::Invalid)?,
-                    format!("the configuration names {}", path.display()),
-                )
-            }
+            Choice::File(path) => (
+                Profile::parse(&text_of(path)?).map_err(Missing::Invalid)?,
+                format!("the configuration names {}", path.display()),
+            ),
         };
         Ok(Self::seen(root, profile, why, model, cpu))
     }
@@ -151,6 +149,16 @@ impl Board {
             "warnings": self.warnings(),
         })
     }
+}
+
+fn text_of(path: &Path) -> Result<String, Missing> {
+    let unreadable = |why: std::io::Error| Missing::Unreadable(why.to_string());
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() || metadata.len() > limits::CONFIG_BYTES {
+        let most = limits::CONFIG_BYTES >> 10;
+        return Err(Missing::Unreadable(format!("it is no file of at most {most} KiB")));
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
 }
 
 fn detect(compatible: &[String], cpu: &Cpu) -> (Profile, String) {

@@ -197,7 +197,9 @@ fn the_configuration_may_know_better() {
     assert_eq!(machine.look(Choice::File(&own)).profile.workers, 3);
     let look = |choice| Board::look(Root::new(machine.0.path()), choice).unwrap_err();
     assert_eq!(look(Choice::Name("pi")), Missing::Name);
-    assert!(matches!(look(Choice::File(Path::new("/nowhere.toml"))), Missing::Unreadable(_)));
+    for path in ["/nowhere.toml", "/dev/zero", "/proc"] {
+        assert!(matches!(look(Choice::File(Path::new(path))), Missing::Unreadable(_)), "{path}");
+    }
     std::fs::write(&own, "name = \"mine\"\n").unwrap();
     assert!(matches!(look(Choice::File(&own)), Missing::Invalid(why) if why.contains("title")));
 }
