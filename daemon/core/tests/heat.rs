@@ -4,8 +4,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it is broken")]
 
 use picket_core::{
+    Action, Input,
+    engine::{Engine, ModelRules, ProviderRules, WhenFull},
+    escalation::{
+        decide::{Policy, Reason},
+        money::Money,
+    },
     heat::{Heat, Reading, Stage, ZoneLimits},
+    inquiry::{Inquiry, InquiryId, Lane, StoredInquiry},
+    job::{JobId, ModelId, Privacy, ProviderId},
     limits,
+    said::Said,
     time::{Moment, Span},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -153,4 +162,40 @@ fn a_cool_board_never_leaves_the_normal_stage() {
         }
         assert!(heat.leaps() > 500, "seed {seed}");
     }
+}
+
+#[test]
+fn while_the_board_is_hot_one_inquiry_is_asked_at_once() {
+    let asked = |eased: bool| {
+        let span = Span::from_millis(1_000);
+        let policy = Policy { providers: vec![ProviderId(0)], amends: true, ..Policy::alone(1.0, None) };
+        let model = ModelRules { workers: 1, queue: 4, when_full: WhenFull::Shed, deadline: span, policy };
+        let provider = ProviderRules { timeout: span, price: Money::ZERO, accuracy: 0.95 };
+        let mut engine = Engine::new(vec![model], vec![provider]);
+        engine.ease(eased);
+        let inquiry = Inquiry {
+            lane: Lane::Value,
+            reason: Reason::EscBelowLambda,
+            answered: Reason::LocalUncertifiedLink,
+            said: Said::Class(0),
+            s: 0.5,
+            p_wrong: 0.5,
+            certified: false,
+            audit: false,
+            gain: 0.5,
+            privacy: Privacy::Ok,
+        };
+        let stored = |number: u64| StoredInquiry {
+            id: InquiryId(number),
+            job: JobId::new(&format!("j-{number}")).unwrap(),
+            model: Ok(ModelId(0)),
+            inquiry: inquiry.clone(),
+            age: Span::ZERO,
+            bytes: 100,
+        };
+        let mut out = Vec::new();
+        engine.step(Moment::ZERO, Input::Inquiries((0..9).map(stored).collect()), &mut out);
+        out.iter().filter(|action| matches!(action, Action::Inquire { .. })).count()
+    };
+    assert_eq!((asked(false), asked(true)), (limits::INQUIRY_CALLS, limits::INQUIRY_CALLS_HOT));
 }
