@@ -1,6 +1,7 @@
 //! From a checked configuration to the parts of the loop; the one place that looks into all registries.
 
 mod fitting;
+mod hands;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -55,8 +56,8 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
     let names: Vec<_> = config.models.iter().map(|model| model.name.clone()).collect();
     let telemetry = Arc::new(Telemetry::new(&names));
     // First of all: whoever else holds the store, has the sockets, too.
-    let transport_names = config.transports.iter().map(|(name, _)| Arc::from(*name)).collect();
-    let (store, attempts) = open_store(&config.store, Names { models: names, transports: transport_names }, clock)?;
+    let names = Names { models: names, transports: hands::transport_names(&config) };
+    let (store, attempts) = open_store(&config.store, names, clock)?;
     let escalation = config.escalation.clone();
     let warnings = escalation.iter().flat_map(|escalation| &escalation.warnings);
     warnings.for_each(|warning| tracing::warn!(warning, "escalation"));
@@ -84,7 +85,8 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
         models: infos,
         telemetry: telemetry.clone(),
     };
-    let transports = start_transports(config.transports, &context)?;
+    let mut transports = start_transports(config.transports, &context)?;
+    transports.extend(hands::start_sources(config.sources, &context, transports.len(), &board.source_rate)?);
     let demand = escalation.as_ref().map(|escalation| escalation.promise).unwrap_or_default();
     let mode = escalation.as_ref().map(|escalation| escalation.mode).unwrap_or_default();
     let heard = |name: &str| transports.iter().any(|slot| slot.transport.amendments(name).is_some());

@@ -21,6 +21,7 @@ pub mod ports;
 pub mod provider;
 pub mod run;
 pub mod sandbox;
+pub mod source;
 pub mod store;
 pub mod telemetry;
 pub mod tensor;

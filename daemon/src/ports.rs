@@ -69,6 +69,8 @@ pub enum Event {
     Core(Input),
     /// Something happened to the egress ledger.
     Ledger(crate::ledger::Notice),
+    /// Something that the world may know, as an event.
+    Told(serde_json::Value),
     /// The face of the daemon is asked for something that the store knows.
     Errand(crate::store::desk::Errand),
     /// The face of the daemon is asked how it does.
@@ -217,6 +219,16 @@ pub trait Transport: Send {
     /// Where later revisions of this model's answers go, where the transport has a place for that.
     fn amendments(&self, _model: &str) -> Option<Address> {
         None
+    }
+
+    /// Where answers go whose asker gave no place, where the transport has one.
+    fn results(&self, _model: &str) -> Option<Address> {
+        None
+    }
+
+    /// It brings jobs of its own: whatever it is told of their end, the answers are for whoever listens.
+    fn passes_on(&self) -> bool {
+        false
     }
 
     /// Largest payload that can leave.

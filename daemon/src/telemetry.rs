@@ -1,6 +1,7 @@
 //! What operators see: one tracing event and one counter per action, `/metrics`, `/status`.
 
 mod board;
+mod hands;
 mod memory;
 mod status;
 mod streams;
@@ -101,6 +102,7 @@ pub struct Telemetry {
     budget_left: Family<KindLabel, Gauge<f64, AtomicU64>>,
     streams: streams::Streams,
     board: board::Board,
+    hands: hands::Hands,
 }
 
 /// 50 µs to 26 s.
@@ -151,6 +153,7 @@ impl Telemetry {
             budget_left: Family::default(),
             streams: streams::Streams::default(),
             board: board::Board::default(),
+            hands: hands::Hands::default(),
         };
         telemetry.register(identity);
         telemetry
@@ -174,6 +177,7 @@ impl Telemetry {
         registry.register("store_bytes", "Payload bytes in the store", self.store_bytes.clone());
         self.streams.register(&mut registry);
         self.board.register(&mut registry);
+        self.hands.register(&mut registry);
         registry.register("budget_left", "Left of what escalation may cost", self.budget_left.clone());
         registry.register("outbox_rows", "Messages waiting for their confirmation", self.outbox_rows.clone());
     }

@@ -315,6 +315,22 @@ pub const DUPLICATE_KEPT: Span = Span::from_millis(600_000);
 pub const LATENCIES: usize = 128;
 /// … as long as they are not older.
 pub const LATENCY_AGE: Span = Span::from_millis(600_000);
+/// Sources of one daemon.
+pub const SOURCES: usize = 16;
+/// Ends of jobs that may wait for one source: all rows that can be at a transport, and all jobs that can be refused.
+pub const SOURCE_ENDS: usize = 2 * DELIVERY_WINDOW;
+/// Bytes of a frame. A source holds one in work, one that waits, and one that is being read.
+pub const SOURCE_FRAME_BYTES: usize = 32 << 20;
+/// Bytes that are read at once of what a command writes.
+pub const SOURCE_READ_BYTES: usize = 64 << 10;
+/// Bytes that are kept of a command's complaints.
+pub const SOURCE_COMPLAINT_BYTES: usize = 1 << 10;
+/// A command that is to end has so long before it is killed.
+pub const SOURCE_END_WAIT: Span = Span::from_millis(1_000);
+/// Wait before a source is tried again; doubles …
+pub const SOURCE_RETRY: Span = Span::from_millis(500);
+/// … up to this. Who has worked for so long begins with the shortest wait again.
+pub const SOURCE_RETRY_MAX: Span = Span::from_millis(30_000);
 /// So often the board's thermal zones are read, at most.
 pub const HEAT_PERIOD: Span = Span::from_millis(2_000);
 /// Thermal zones of a board that are looked at.

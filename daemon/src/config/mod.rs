@@ -9,6 +9,7 @@ mod provider;
 mod records;
 pub mod redact;
 pub mod section;
+mod source;
 mod store;
 pub mod units;
 pub mod words;
@@ -29,6 +30,7 @@ pub use self::{
     provider::{ACCURACY, ProviderConfig},
     records::Records,
     section::{ConfigError, Section, Source},
+    source::SourceConfig,
     store::{OnFull, StoreConfig},
 };
 use crate::{
@@ -42,6 +44,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The transports that are configured, by name, in the order of their registration.
     pub transports: Vec<(&'static str, Box<dyn TransportSetup>)>,
+    /// What makes jobs by itself.
+    pub sources: Vec<SourceConfig>,
     /// At least one; a [`picket_core::job::ModelId`] is an index of this.
     pub models: Vec<ModelConfig>,
     /// `None`: nobody is ever asked.
@@ -75,7 +79,7 @@ impl Config {
 
     fn check(source: &Arc<Source>, folder: &Path, kinds: Kinds<'_>) -> Result<Self, ConfigError> {
         let mut document = Document::parse(source)?;
-        let mut known = vec!["device", "store", "model", "escalation", "provider", "decisions", "export"];
+        let mut known = vec!["device", "store", "model", "escalation", "provider", "decisions", "export", "source"];
         known.extend(kinds.transports.iter().map(|kind| kind.name()));
         document.allow(&known)?;
 
@@ -92,12 +96,13 @@ impl Config {
         if models.is_empty() {
             return Err(document.error("config/missing", "there is no [[model]]; a Picket needs at least one"));
         }
-        if transports.is_empty() {
+        let sources = source::check_all(&document.tables("source")?, folder, &models, store.durable)?;
+        if transports.is_empty() && sources.is_empty() {
             let names: Vec<String> = kinds.transports.iter().map(|kind| format!("[{}]", kind.name())).collect();
             let message = format!("no jobs could come in; add one of these sections: {}", names.join(", "));
             return Err(document.error("config/missing", &message));
         }
-        Ok(Self { device, store, transports, models, escalation, providers, records })
+        Ok(Self { device, store, transports, sources, models, escalation, providers, records })
     }
 }
 

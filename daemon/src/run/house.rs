@@ -24,7 +24,7 @@ use picket_core::{
     Action, Input, Opinion, Outcome,
     engine::{Call, Engine},
     escalation::decide::Observation,
-    job::{Key, ModelId, Privacy, RowId, StoredJob},
+    job::{Key, ModelId, Privacy, RowId},
     time::{Moment, Span},
 };
 use tokio::sync::mpsc;
@@ -37,7 +37,7 @@ use crate::{
     export::Keeper,
     failpoint,
     ledger::Ledger,
-    ports::{Ask, Clock, Death, Event, Inferred, Losses, Message, Write},
+    ports::{Announcement, Ask, Clock, Death, Event, Inferred, Losses, Message, Write},
     store::desk::{Desk, Inquire},
     telemetry::Telemetry,
 };
@@ -213,6 +213,7 @@ impl House {
                 self.hear_core(input);
             }
             Event::Ledger(notice) => self.hear_ledger(&notice),
+            Event::Told(event) => self.announce(&Announcement::Event(event)),
             Event::Heat(sample) => self.hear_heat(sample),
             Event::Status(reply) => {
                 let _ = reply.send(self.status());
@@ -346,27 +347,6 @@ impl House {
             // Was written down already.
             Action::Decided(_) => {}
         }
-    }
-
-    fn accept(&mut self, key: Key, deadline_at: Moment) {
-        let Some(cargo) = self.cargo.get(&key) else { return };
-        let Some(model) = cargo.model else { return };
-        let job = StoredJob {
-            key,
-            id: cargo.id.clone(),
-            digest: cargo.digest,
-            model: Ok(model),
-            deadline_at,
-            priority: cargo.request.priority,
-            privacy: cargo.request.privacy.unwrap_or(self.default_privacy),
-            // The store does not keep it: it is drawn again when the job is taken up.
-            audit: false,
-            bytes: cargo.request.content.size() as u64,
-            attempts: 0,
-            asker: cargo.request.reply.to.mark(),
-        };
-        let (request, was_dead) = (cargo.request.clone(), cargo.was_dead);
-        self.write(Write::Accept { job, request, was_dead });
     }
 
     fn infer(&mut self, key: Key, model: ModelId) {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use picket_core::{
     Input,
-    job::{Arrival, Failure, JobId, Key, ModelId},
+    job::{Arrival, Failure, JobId, Key, ModelId, StoredJob},
+    time::Moment,
 };
 
 use super::{House, cargo::Cargo, digest::digest};
-use crate::ports::Request;
+use crate::ports::{Request, Write};
 
 impl House {
     /// `was_dead`: an operator wants this dead letter to be run once more.
@@ -42,6 +43,27 @@ impl House {
         let cargo = Cargo { was_dead, instead_of, ..Cargo::new(self.clock.now(), request, id, digest, model.ok()) };
         self.cargo.insert(key, cargo);
         self.hear_core(Input::Arrived(arrival));
+    }
+
+    pub(super) fn accept(&mut self, key: Key, deadline_at: Moment) {
+        let Some(cargo) = self.cargo.get(&key) else { return };
+        let Some(model) = cargo.model else { return };
+        let job = StoredJob {
+            key,
+            id: cargo.id.clone(),
+            digest: cargo.digest,
+            model: Ok(model),
+            deadline_at,
+            priority: cargo.request.priority,
+            privacy: cargo.request.privacy.unwrap_or(self.default_privacy),
+            // The store does not keep it: it is drawn again when the job is taken up.
+            audit: false,
+            bytes: cargo.request.content.size() as u64,
+            attempts: 0,
+            asker: cargo.request.reply.to.mark(),
+        };
+        let (request, was_dead) = (cargo.request.clone(), cargo.was_dead);
+        self.write(Write::Accept { job, request, was_dead });
     }
 
     /// Is this job to have a second opinion?

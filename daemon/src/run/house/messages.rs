@@ -12,7 +12,7 @@ use super::{House, cargo::Cargo};
 use crate::{
     answer::{self, Facts},
     inference::served::Served,
-    ports::{Death, Message, Upstream},
+    ports::{Address, Death, Message, Upstream},
 };
 
 impl House {
@@ -45,13 +45,25 @@ impl House {
         };
         let document = answer::result(answer, &facts, &cargo.request.reply.face);
         let to = cargo.request.reply.to.clone();
-        let room = self.transports.get(to.transport.0).map_or(usize::MAX, |slot| slot.transport.max_payload());
+        let besides = self.passed_on(cargo);
+        let room = |to: &Address| self.transports.get(to.transport.0).map_or(usize::MAX, |slot| slot.transport.max_payload());
+        let room = besides.iter().map(room).chain([room(&to)]).min().unwrap_or(usize::MAX);
         if document.payload.len() > room {
             let message = format!("the result has {} bytes, at most {room} can leave", document.payload.len());
             return self.error_messages(cargo, &Failure::new("result/too-large", message));
         }
         let (payload, json_len) = (document.payload, document.json_len);
-        vec![Message { to, payload, json_len, code: None, job: Some(cargo.id.clone()), expires_at: cargo.expires_at }]
+        let own = Message { to, payload, json_len, code: None, job: Some(cargo.id.clone()), expires_at: cargo.expires_at };
+        let besides = besides.map(|to| Message { to, job: None, ..own.clone() });
+        std::iter::once(own).chain(besides).collect()
+    }
+
+    /// Where the answer goes besides, when whoever made the job only wants to know that there is one.
+    fn passed_on(&self, cargo: &Cargo) -> Option<Address> {
+        let own = self.transports.get(cargo.request.reply.to.transport.0)?;
+        let model = cargo.instead_of.as_ref().unwrap_or(&cargo.request.model);
+        let first = || self.transports.iter().find_map(|slot| slot.transport.results(model));
+        if own.transport.passes_on() { first() } else { None }
     }
 
     /// The error to the asker, and the dead letter where there is a place for it.
@@ -79,7 +91,8 @@ impl House {
             job: None,
             expires_at: None,
         });
-        std::iter::once(own).chain(dead).collect()
+        let besides = self.passed_on(cargo).map(|to| Message { to, job: None, ..own.clone() });
+        std::iter::once(own).chain(besides).chain(dead).collect()
     }
 
     pub(super) fn served(&self, model: Option<ModelId>) -> Option<(&str, &Served)> {

@@ -265,6 +265,10 @@ impl Transport for MqttTransport {
         Some(self.shared.topics.amend(model))
     }
 
+    fn results(&self, model: &str) -> Option<Address> {
+        Some(self.shared.topics.result(model))
+    }
+
     fn max_payload(&self) -> usize {
         self.shared.max_packet().saturating_sub(2 * PACKET_OVERHEAD)
     }

@@ -82,6 +82,10 @@ impl Topics {
         self.address(format!("{}/dead", self.device), None)
     }
 
+    pub fn result(&self, model: &str) -> Address {
+        self.address(format!("{}/result/{model}", self.device), None)
+    }
+
     pub fn amend(&self, model: &str) -> Address {
         self.address(format!("{}/amend/{model}", self.device), None)
     }

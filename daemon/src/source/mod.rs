@@ -1,0 +1,51 @@
+//! Sources: what makes jobs by itself, without anybody who asks.
+//!
+//! All sources together are one transport, `source`: a frame or file is a request like any other, and what became of it
+//! comes back like any other answer. So a source learns of the end of its job when, and only when, the store has it. The
+//! answer itself goes to the first transport that has a place for answers without an address (`P/result/{model}`), and to
+//! the outputs.
+
+mod command;
+mod desk;
+mod exec;
+mod frames;
+mod hub;
+mod mjpeg;
+
+use std::{future::Future, path::Path, pin::Pin};
+
+pub use self::{
+    desk::Desk,
+    hub::{NAME, start},
+};
+use crate::config::{ConfigError, Section};
+
+/// The registration table: to add a kind of source, add its file, its `mod` line and its line here.
+pub static SOURCES: &[&dyn SourceKind] = &[&exec::Exec];
+
+/// A kind of source: `kind` of a `[[source]]` section, one row of [`SOURCES`].
+pub trait SourceKind: Sync {
+    fn name(&self) -> &'static str;
+
+    /// Checks the section without the keys that every source has. Opens nothing; a relative path starts from `folder`.
+    ///
+    /// # Errors
+    /// The first mistake in the section.
+    fn configure(&self, section: Section<'_>, folder: &Path) -> Result<Box<dyn SourceSetup>, ConfigError>;
+}
+
+/// A checked section, ready to start.
+pub trait SourceSetup: Send {
+    /// Its jobs are worth nothing unless the store keeps them: their model is to be `durable`.
+    fn wants_durable(&self) -> bool {
+        false
+    }
+
+    /// What of it is not there now, in a sentence: for `picket check`, which opens nothing.
+    fn missing(&self) -> Option<String> {
+        None
+    }
+
+    /// Makes jobs until the daemon stops, and listens to what becomes of them until [`Desk::finished`] ends.
+    fn run(self: Box<Self>, desk: Desk) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
