@@ -21,7 +21,10 @@ use picket_core::{
 };
 use tokio::sync::mpsc;
 
-pub use self::fitting::{fitted, siblings};
+pub use self::{
+    fitting::{fitted, siblings},
+    hands::plan,
+};
 use crate::{
     answer::hex,
     board::{Board, Warning, watch::Watched},
@@ -32,6 +35,7 @@ use crate::{
     export::Keeper,
     inference::{admit::admit, pool::Pool, prover::Prover, served::Served},
     ledger::{Ledger, line::Booked, open::last_budget},
+    output::Outputs,
     ports::{Attempts, Clock, Event, Store},
     run::{ModelSlot, Parts, ProviderSlot, TransportSlot},
     store::{
@@ -74,6 +78,7 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
     let decisions = open_decisions(&config, &models, audit_rate)?;
     let keeper = open_keeper(&config)?;
 
+    let outputs = hands::plans(&config.outputs, &models)?;
     let Device { id: device, group, board, heat_dwell } = config.device;
     let board = watch(&board, heat_dwell, &inbox)?;
     let context = TransportContext {
@@ -85,6 +90,7 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
         models: infos,
         telemetry: telemetry.clone(),
     };
+    let outputs = Outputs::start(outputs, &inbox, clock, &telemetry).context("no thread for an output")?;
     let mut transports = start_transports(config.transports, &context)?;
     transports.extend(hands::start_sources(config.sources, &context, transports.len(), &board.source_rate)?);
     let demand = escalation.as_ref().map(|escalation| escalation.promise).unwrap_or_default();
@@ -113,6 +119,7 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
         decisions,
         keeper,
         board,
+        outputs,
         inbox,
         events,
     })

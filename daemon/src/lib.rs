@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod media;
 pub mod oip;
 pub mod options;
+pub mod output;
 pub mod pipeline;
 pub mod ports;
 pub mod provider;

@@ -28,6 +28,7 @@ use crate::{
     failpoint,
     inference::{pool::Pool, served::Served},
     ledger::Ledger,
+    output::Outputs,
     pipeline::Redaction,
     ports::{Announcement, Clock, Event, Provider, Store, Transport},
     telemetry::Telemetry,
@@ -79,6 +80,8 @@ pub struct Parts {
     pub keeper: Option<Keeper>,
     /// How hot it is here.
     pub board: Watched,
+    /// Lines that move when a model answers.
+    pub outputs: Outputs,
     pub inbox: mpsc::Sender<Event>,
     pub events: mpsc::Receiver<Event>,
 }

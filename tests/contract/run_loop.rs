@@ -95,6 +95,7 @@ async fn start(setup: Setup) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::start(folder.path().to_owned(), Box::new(SystemCalendar::new()), inbox.clone()).unwrap();
     let parts = Parts {
+        outputs: picket::output::Outputs::default(),
         device: "test".into(),
         engine: Engine::new(
             vec![rules],

@@ -25,6 +25,7 @@ pub mod inquiry;
 pub mod job;
 pub mod limits;
 mod outbox;
+pub mod output;
 mod queue;
 pub mod said;
 mod seen;

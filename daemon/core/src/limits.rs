@@ -321,6 +321,18 @@ pub const SOURCES: usize = 16;
 pub const SOURCE_ENDS: usize = 2 * DELIVERY_WINDOW;
 /// Bytes of a frame. A source holds one in work, one that waits, and one that is being read.
 pub const SOURCE_FRAME_BYTES: usize = 32 << 20;
+/// Outputs of one daemon.
+pub const OUTPUTS: usize = 64;
+/// Longest pulse of one, and longest time that it holds what was set.
+pub const OUTPUT_SPAN_MAX: Span = Span::from_millis(3_600_000);
+/// Wait before a line that is not there, or taken, is tried again; doubles …
+pub const OUTPUT_RETRY: Span = Span::from_millis(250);
+/// … up to this.
+pub const OUTPUT_RETRY_MAX: Span = Span::from_millis(10_000);
+/// Files that a folder is looked at for at once; more wait until these are gone …
+pub const SOURCE_FILES: usize = 4_096;
+/// … and those of them that are jobs.
+pub const SOURCE_FILES_UNDER_WAY: usize = 8;
 /// Bytes that are read at once of what a command writes.
 pub const SOURCE_READ_BYTES: usize = 64 << 10;
 /// Bytes that are kept of a command's complaints.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use picket_core::job::TransportId;
+use picket_core::{escalation::rating, job::TransportId, output::Rule, said::Measure};
 
 use crate::{
     board::watch::SourceRate,
-    config::{Config, SourceConfig},
-    run::TransportSlot,
+    config::{Config, ConfigError, OutputConfig, SourceConfig},
+    inference::served::Served,
+    output::Plan,
+    run::{ModelSlot, TransportSlot},
     source,
     transport::TransportContext,
 };
@@ -32,4 +34,42 @@ pub(super) fn start_sources(
     let context = TransportContext { id: TransportId(id), ..context.clone() };
     let transport = source::start(sources, context, rate).context("no thread for sources")?;
     Ok(Some(TransportSlot { name: source::NAME, transport }))
+}
+
+pub(super) fn plans(outputs: &[OutputConfig], models: &[ModelSlot]) -> Result<Vec<Plan>, ConfigError> {
+    let served = |output: &OutputConfig| {
+        let slot = models.iter().find(|slot| slot.name == output.model);
+        slot.and_then(|slot| slot.state.as_ref().ok()).map(|(served, _)| &**served)
+    };
+    outputs.iter().map(|output| plan(output, served(output))).collect()
+}
+
+/// An output whose labels are those of its model. `served`: `None` where the model is not served; the output never moves then.
+///
+/// # Errors
+/// `config/unknown-label`: the model never says that.
+pub fn plan(output: &OutputConfig, served: Option<&Served>) -> Result<Plan, ConfigError> {
+    let labels = served.map(|served| match served.bundle.measure {
+        Measure::Boxes { .. } => served.bundle.labels.to_vec(),
+        measure => rating::kinds(&measure, &served.bundle.labels),
+    });
+    let mut classes = Vec::new();
+    for wanted in labels.is_some().then_some(&output.labels).into_iter().flatten() {
+        let known = labels.as_deref().unwrap_or_default();
+        let Some(class) = known.iter().position(|label| label == wanted) else {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let message = crate::config::section::unknown_word("label", wanted, &known);
+            let message = format!("model {}: {message}", output.model);
+            return Err(ConfigError { code: "config/unknown-label", place: output.labels_place.clone(), message });
+        };
+        classes.push(class);
+    }
+    let OutputConfig { min_confidence, certified, deadline, act, .. } = *output;
+    Ok(Plan {
+        name: output.name.clone(),
+        model: output.model.clone(),
+        place: output.place.clone(),
+        rule: Rule { classes, min_confidence, certified, deadline, act },
+        safe_high: output.safe_high,
+    })
 }

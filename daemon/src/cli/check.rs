@@ -35,6 +35,11 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
         all_served.push(served);
     }
     assemble::siblings(&config.models, &all_served.iter().map(Some).collect::<Vec<Option<&Served>>>())?;
+    for output in &config.outputs {
+        let served = config.models.iter().position(|model| model.name == output.model).map(|index| &all_served[index]);
+        assemble::plan(output, served)?;
+    }
+    let missing: Vec<String> = missing(&config);
     let warnings = config.escalation.as_ref().map(|escalation| escalation.warnings.as_slice()).unwrap_or_default();
     let transports: Vec<&str> = config.transports.iter().map(|(name, _)| *name).collect();
     if as_json {
@@ -43,7 +48,7 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
             "{}",
             json!({
                 "ok": true, "device": device, "transports": transports, "models": models, "warnings": warnings,
-                "board": board,
+                "board": board, "missing": missing,
             })
         );
         return Ok(());
@@ -60,8 +65,17 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
     for warning in warnings {
         println!("  warning: {warning}");
     }
+    for missing in &missing {
+        println!("  missing now: {missing}");
+    }
     print_board(&config.device.board);
     Ok(())
+}
+
+/// What sources need and is not there at the moment. Nothing is opened.
+fn missing(config: &Config) -> Vec<String> {
+    let said = config.sources.iter().filter_map(|source| Some((&source.name, source.setup.missing()?)));
+    said.map(|(name, what)| format!("source {name}: {what}")).collect()
 }
 
 fn print_board(board: &Board) {

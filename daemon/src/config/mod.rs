@@ -5,6 +5,7 @@ mod device;
 mod document;
 mod escalation;
 mod model;
+mod output;
 mod provider;
 mod records;
 pub mod redact;
@@ -27,6 +28,7 @@ pub use self::{
     device::Device,
     escalation::{AUDIT_RATE, Demand, Escalation},
     model::{ModelConfig, Smaller},
+    output::OutputConfig,
     provider::{ACCURACY, ProviderConfig},
     records::Records,
     section::{ConfigError, Section, Source},
@@ -46,6 +48,8 @@ pub struct Config {
     pub transports: Vec<(&'static str, Box<dyn TransportSetup>)>,
     /// What makes jobs by itself.
     pub sources: Vec<SourceConfig>,
+    /// Lines that move when a model answers.
+    pub outputs: Vec<OutputConfig>,
     /// At least one; a [`picket_core::job::ModelId`] is an index of this.
     pub models: Vec<ModelConfig>,
     /// `None`: nobody is ever asked.
@@ -79,7 +83,8 @@ impl Config {
 
     fn check(source: &Arc<Source>, folder: &Path, kinds: Kinds<'_>) -> Result<Self, ConfigError> {
         let mut document = Document::parse(source)?;
-        let mut known = vec!["device", "store", "model", "escalation", "provider", "decisions", "export", "source"];
+        let mut known =
+            vec!["device", "store", "model", "escalation", "provider", "decisions", "export", "source", "output"];
         known.extend(kinds.transports.iter().map(|kind| kind.name()));
         document.allow(&known)?;
 
@@ -97,12 +102,13 @@ impl Config {
             return Err(document.error("config/missing", "there is no [[model]]; a Picket needs at least one"));
         }
         let sources = source::check_all(&document.tables("source")?, folder, &models, store.durable)?;
+        let outputs = output::check_all(&document.tables("output")?, folder, &models, &device.board.profile)?;
         if transports.is_empty() && sources.is_empty() {
             let names: Vec<String> = kinds.transports.iter().map(|kind| format!("[{}]", kind.name())).collect();
             let message = format!("no jobs could come in; add one of these sections: {}", names.join(", "));
             return Err(document.error("config/missing", &message));
         }
-        Ok(Self { device, store, transports, sources, models, escalation, providers, records })
+        Ok(Self { device, store, transports, sources, outputs, models, escalation, providers, records })
     }
 }
 

@@ -67,7 +67,8 @@ fn check(
     let rest = own.iter().fold(section.clone(), |section, key| section.without(key));
     let setup = kind.configure(rest, folder)?;
     if setup.wants_durable() && !(keeps && model.durable) {
-        let message = "this kind of source needs a store and a model that are `durable`: it lets go of what was answered";
+        let message =
+            "this kind of source needs a store and a model that are `durable`: it lets go of what was answered";
         return Err(section.error(Some(raw.kind.span()), message));
     }
     let longest = limits::DEADLINE_MAX.as_micros() / 1000;

@@ -13,6 +13,7 @@ mod inquiring;
 mod keeping;
 mod lottery;
 mod messages;
+mod moving;
 mod storing;
 
 use std::{
@@ -37,6 +38,7 @@ use crate::{
     export::Keeper,
     failpoint,
     ledger::Ledger,
+    output::Outputs,
     ports::{Announcement, Ask, Clock, Death, Event, Inferred, Losses, Message, Write},
     store::desk::{Desk, Inquire},
     telemetry::Telemetry,
@@ -83,6 +85,7 @@ pub(super) struct House {
     /// When inference threads are looked after next, while any works.
     next_check: Option<Moment>,
     board: Watched,
+    outputs: Outputs,
 }
 
 /// What still has something to write when the loop is over.
@@ -135,6 +138,7 @@ impl House {
             store_failing: false,
             next_check: None,
             board: parts.board,
+            outputs: parts.outputs,
         };
         house.fund(parts.funds, &recovered.learned);
         house.recover(recovered);
@@ -364,6 +368,8 @@ impl House {
 
     fn finish(&mut self, key: Key, outcome: &Outcome) {
         let Some(cargo) = self.cargo.get(&key) else { return };
+        // Before the disk: a gate does not wait for a sync.
+        self.move_outputs(cargo, outcome);
         let (messages, dead, inquiry) = match outcome {
             Outcome::Answered(answer) => (self.answer_messages(cargo, answer), None, answer.later.clone()),
             Outcome::Failed(failure, _) => {

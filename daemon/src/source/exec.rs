@@ -84,7 +84,9 @@ fn layout(section: &Section<'_>, raw: &Raw) -> Result<Option<Layout>, ConfigErro
     let given = [raw.width.as_ref().map(Spanned::span), raw.height.as_ref().map(Spanned::span)];
     if !is_raw {
         return match given.into_iter().flatten().next() {
-            Some(span) => Err(section.error(Some(span), "a JPEG says itself how large it is; this is for `format = \"raw\"`")),
+            Some(span) => {
+                Err(section.error(Some(span), "a JPEG says itself how large it is; this is for `format = \"raw\"`"))
+            }
             None => Ok(None),
         };
     }
@@ -96,8 +98,7 @@ fn layout(section: &Section<'_>, raw: &Raw) -> Result<Option<Layout>, ConfigErro
     let most = u64::from(limits::JOB_IMAGE_SIDE);
     let side = |key, value: &Spanned<u64>| words::number(section, key, Some(value), 1..=most, 1);
     // Both are at most `JOB_IMAGE_SIDE`.
-    let layout =
-        Layout { width: side("width", width)? as u32, height: side("height", height)? as u32, pixel };
+    let layout = Layout { width: side("width", width)? as u32, height: side("height", height)? as u32, pixel };
     if layout.bytes() > limits::SOURCE_FRAME_BYTES {
         let message = format!("a frame has {} bytes; at most {}", layout.bytes(), limits::SOURCE_FRAME_BYTES);
         return Err(section.error(Some(width.span()), message));
@@ -166,7 +167,9 @@ impl Camera {
     async fn live(mut self) {
         while !self.desk.is_stopping() {
             match Running::start(&self.setup.command) {
-                Err(error) => self.is_out("source/ended", &format!("{} cannot be started: {error}", self.setup.command[0])).await,
+                Err(error) => {
+                    self.is_out("source/ended", &format!("{} cannot be started: {error}", self.setup.command[0])).await
+                }
                 Ok(mut running) => {
                     let started = Instant::now();
                     let over = self.watch(&mut running).await;
@@ -175,7 +178,8 @@ impl Camera {
                         Over::Stopped => break,
                         Over::Ended => self.is_out("source/ended", &format!("the command ended: {how}")).await,
                         Over::Stalled => {
-                            let message = format!("no frame for {} s: the command was ended", self.setup.stall.as_secs());
+                            let message =
+                                format!("no frame for {} s: the command was ended", self.setup.stall.as_secs());
                             self.is_out("source/stalled", &message).await;
                         }
                     }

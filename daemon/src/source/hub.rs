@@ -82,7 +82,13 @@ pub fn start(
 }
 
 impl Hub {
-    fn hand_over(&self, to: &Address, row: Option<RowId>, job: Option<picket_core::job::JobId>, code: Option<Arc<str>>) {
+    fn hand_over(
+        &self,
+        to: &Address,
+        row: Option<RowId>,
+        job: Option<picket_core::job::JobId>,
+        code: Option<Arc<str>>,
+    ) {
         let ended = Ended { row, mark: to.correlation.clone(), job, code };
         let left = match self.ended.get(&to.to) {
             Some(source) => source.try_send(ended).err().map(mpsc::error::TrySendError::into_inner),

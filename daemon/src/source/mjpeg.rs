@@ -28,7 +28,9 @@ pub struct Mjpeg {
 enum Part {
     Between,
     /// A marker is to come. `scanned`: there was image data.
-    Marker { scanned: bool },
+    Marker {
+        scanned: bool,
+    },
     Scan,
 }
 
@@ -192,16 +194,17 @@ mod tests {
 
     use super::*;
 
+    const THUMBNAIL: [u8; 10] = [0xFF, SOI, 0xFF, SOS, 0, 2, 7, 7, 0xFF, EOI];
+
     /// A JPEG by its markers: nobody decodes it here.
     fn jpeg(dice: &mut StdRng) -> Vec<u8> {
         let mut bytes = vec![0xFF, SOI];
-        let mut segment = |marker: u8, body: &[u8], bytes: &mut Vec<u8>| {
+        let segment = |marker: u8, body: &[u8], bytes: &mut Vec<u8>| {
             bytes.extend([0xFF, marker]);
             bytes.extend(u16::try_from(body.len() + 2).unwrap().to_be_bytes());
             bytes.extend(body);
         };
-        let thumbnail = [&[0xFF, SOI, 0xFF, SOS, 0, 2, 7, 7][..], &[0xFF, EOI]].concat();
-        segment(0xE1, &[&b"Exif"[..], &thumbnail, &[0xFF; 3]].concat(), &mut bytes);
+        segment(0xE1, &[&b"Exif"[..], &THUMBNAIL, &[0xFF; 3]].concat(), &mut bytes);
         segment(0xDB, &vec![3; dice.random_range(0..200)], &mut bytes);
         for _ in 0..dice.random_range(1..4) {
             segment(SOS, &[1, 2, 3], &mut bytes);
@@ -268,7 +271,9 @@ mod tests {
             let at = dice.random_range(from..to);
             match round % 3 {
                 0 => drop(stream.drain(at..dice.random_range(at..=to))),
-                1 => drop(stream.splice(at..at, (0..dice.random_range(1..50)).map(|_| dice.random()).collect::<Vec<_>>())),
+                1 => drop(
+                    stream.splice(at..at, (0..dice.random_range(1..50)).map(|_| dice.random()).collect::<Vec<_>>()),
+                ),
                 _ => stream[at] ^= 1 << dice.random_range(0..8),
             }
             let mut finder = Mjpeg::default();
@@ -276,8 +281,9 @@ mod tests {
             assert_eq!(found[0], frames[0], "what came before is whole");
             assert!(found.ends_with(&frames[398..]), "round {round}: {} found", found.len());
             let strange = found.iter().filter(|frame| !frames.contains(frame)).count();
-            // Damage inside the image data does not show: that is the decoder's.
-            assert!(strange <= 1 && found.iter().all(|frame| frame.len() > 40), "round {round}: a thumbnail");
+            // Damage that leaves markers where markers may be does not show: that is the decoder's.
+            assert!(strange <= 1, "round {round}: {strange} frames that nobody sent");
+            assert!(found.iter().all(|frame| *frame != THUMBNAIL), "round {round}: a thumbnail");
             lost += usize::from(finder.garbage() > 0);
         }
         println!("{lost} of 150 were seen");

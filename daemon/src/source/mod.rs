@@ -8,6 +8,7 @@
 mod command;
 mod desk;
 mod exec;
+mod folder;
 mod frames;
 mod hub;
 mod mjpeg;
@@ -21,7 +22,7 @@ pub use self::{
 use crate::config::{ConfigError, Section};
 
 /// The registration table: to add a kind of source, add its file, its `mod` line and its line here.
-pub static SOURCES: &[&dyn SourceKind] = &[&exec::Exec];
+pub static SOURCES: &[&dyn SourceKind] = &[&exec::Exec, &folder::Folder];
 
 /// A kind of source: `kind` of a `[[source]]` section, one row of [`SOURCES`].
 pub trait SourceKind: Sync {

@@ -144,6 +144,7 @@ fn start(ledger: &Path, provider: Arc<dyn Provider>, redact: &[Redact]) -> Picke
     let region = Some("eu".into());
     let ledger = Ledger::start(ledger.to_owned(), Box::new(SystemCalendar::new()), inbox.clone()).unwrap();
     let parts = Parts {
+        outputs: crate::output::Outputs::default(),
         device: "test".into(),
         engine: Engine::new(
             vec![rules],

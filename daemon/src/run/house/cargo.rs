@@ -28,6 +28,9 @@ pub(super) struct Cargo {
     pub was_dead: Option<u64>,
     /// The model that it was for, when it was left to a smaller one. Forgotten with the process.
     pub instead_of: Option<Arc<str>>,
+    pub arrived_at: Moment,
+    /// It arrived in an earlier process, nobody knows how long ago.
+    pub recovered: bool,
     /// Its answer is of no use after this. A restart begins this time anew: rather too long than too short.
     pub expires_at: Option<Moment>,
 }
@@ -49,6 +52,8 @@ impl Cargo {
             attempts: 0,
             was_dead,
             instead_of,
+            arrived_at: now,
+            recovered: false,
             expires_at,
         }
     }

@@ -46,14 +46,16 @@ impl House {
         let document = answer::result(answer, &facts, &cargo.request.reply.face);
         let to = cargo.request.reply.to.clone();
         let besides = self.passed_on(cargo);
-        let room = |to: &Address| self.transports.get(to.transport.0).map_or(usize::MAX, |slot| slot.transport.max_payload());
+        let room =
+            |to: &Address| self.transports.get(to.transport.0).map_or(usize::MAX, |slot| slot.transport.max_payload());
         let room = besides.iter().map(room).chain([room(&to)]).min().unwrap_or(usize::MAX);
         if document.payload.len() > room {
             let message = format!("the result has {} bytes, at most {room} can leave", document.payload.len());
             return self.error_messages(cargo, &Failure::new("result/too-large", message));
         }
         let (payload, json_len) = (document.payload, document.json_len);
-        let own = Message { to, payload, json_len, code: None, job: Some(cargo.id.clone()), expires_at: cargo.expires_at };
+        let own =
+            Message { to, payload, json_len, code: None, job: Some(cargo.id.clone()), expires_at: cargo.expires_at };
         let besides = besides.map(|to| Message { to, job: None, ..own.clone() });
         std::iter::once(own).chain(besides).collect()
     }

@@ -34,6 +34,7 @@ impl House {
             self.next_key = self.next_key.max(job.key.0 + 1);
             let cargo = Cargo {
                 attempts: job.attempts,
+                recovered: true,
                 ..Cargo::new(self.clock.now(), request, job.id.clone(), job.digest, model)
             };
             self.cargo.insert(job.key, cargo);
