@@ -63,6 +63,7 @@ fn first(shared: &Path, entry: &Entry) -> anyhow::Result<(Box<dyn Runner>, Vec<T
         shape: input.shape().iter().copied().map(Some).collect(),
     };
     bundle.inputs = inputs.iter().map(declared).collect();
+    bundle.prepared.clone_from(&bundle.inputs);
     let served = Served::load(bundle).map_err(|failure| anyhow::anyhow!("{}: {}", failure.code, failure.message))?;
     let mut runner = served.runner().map_err(|failure| anyhow::anyhow!("{}: {}", failure.code, failure.message))?;
     let load = start.elapsed();
