@@ -45,6 +45,8 @@ pub struct Facts<'a> {
     pub upstream: Option<&'a Upstream>,
     /// Name of the answering provider, when one answered.
     pub provider: Option<&'a str>,
+    /// The model that the job was for, when a smaller one answers because the board is too hot.
+    pub instead_of: Option<&'a str>,
 }
 
 /// A rendered document: bytes, and the length of its JSON part when tensors follow.
@@ -58,6 +60,9 @@ struct ResultDocument<'a> {
     id: &'a str,
     model_name: &'a str,
     model_version: &'a str,
+    /// The model that the job was for: the board is too hot for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instead_of: Option<&'a str>,
     revision: u32,
     #[serde(rename = "final")]
     is_final: bool,
@@ -175,6 +180,7 @@ fn message(answer: &Answer, facts: &Facts<'_>, with_outputs: bool) -> Document {
         id: facts.id.as_str(),
         model_name: facts.model,
         model_version: &facts.served.bundle.version,
+        instead_of: facts.instead_of,
         revision: 1,
         is_final: answer.later.is_none(),
         answer: answer_document(answer, facts),
@@ -258,6 +264,7 @@ fn parameters(answer: &Answer, facts: &Facts<'_>) -> Map<String, Value> {
         ("source", json!(facts.provider.unwrap_or("local"))),
         ("certified", json!(answer.certified)),
         ("reason", json!(answer.reason.code())),
+        ("instead_of", json!(facts.instead_of)),
         ("revision", json!(1)),
         ("final", json!(answer.later.is_none())),
         ("proven", json!(facts.served.proven)),

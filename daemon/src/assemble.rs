@@ -20,12 +20,13 @@ use picket_core::{
 };
 use tokio::sync::mpsc;
 
-pub use self::fitting::fitted;
+pub use self::fitting::{fitted, siblings};
 use crate::{
     answer::hex,
+    board::{Board, Warning, watch::Watched},
     bundle::Bundle,
     calendar::{Calendar, SystemCalendar},
-    config::{AUDIT_RATE, Config, Demand, Escalation, ModelConfig, ProviderConfig, StoreConfig},
+    config::{AUDIT_RATE, Config, Demand, Device, Escalation, ModelConfig, ProviderConfig, StoreConfig},
     decisions,
     export::Keeper,
     inference::{admit::admit, pool::Pool, prover::Prover, served::Served},
@@ -72,13 +73,14 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
     let decisions = open_decisions(&config, &models, audit_rate)?;
     let keeper = open_keeper(&config)?;
 
-    let device = config.device.id;
+    let Device { id: device, group, board, heat_dwell } = config.device;
+    let board = watch(&board, heat_dwell, &inbox)?;
     let context = TransportContext {
         id: TransportId(0),
         inbox: inbox.clone(),
         clock,
         device: device.clone(),
-        group: config.device.group.as_deref().map(Arc::from),
+        group,
         models: infos,
         telemetry: telemetry.clone(),
     };
@@ -108,6 +110,7 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
         ledger,
         decisions,
         keeper,
+        board,
         inbox,
         events,
     })
@@ -128,7 +131,19 @@ fn model_slots(
         };
         models.push(ModelSlot { redaction, ..slot(ModelId(index), model, loaded, inbox, attempts)? });
     }
+    let served: Vec<Option<&Served>> = models.iter().map(|slot| slot.state.as_ref().ok().map(|(s, _)| &**s)).collect();
+    let siblings = siblings(&config.models, &served)?;
+    models.iter_mut().zip(siblings).for_each(|(slot, sibling)| slot.smaller = sibling);
     Ok(models)
+}
+
+/// Says what is missing on the board, and looks after its temperature.
+fn watch(board: &Board, dwell: Span, inbox: &mpsc::Sender<Event>) -> anyhow::Result<Watched> {
+    tracing::info!(board = board.profile.name, why = board.why, "board");
+    for Warning { code, message, hint } in board.warnings() {
+        tracing::warn!(code, message, hint, "board");
+    }
+    Watched::start(board, dwell, inbox.clone()).context("no thread for the board's temperature")
 }
 
 /// Models whose jobs no disk is to see.
@@ -210,7 +225,8 @@ fn rules_of(
         }
         Err(_) => Policy::alone(1.0, None),
     };
-    let ModelConfig { workers, queue, when_full, deadline, .. } = *model;
+    let ModelConfig { queue, when_full, deadline, .. } = *model;
+    let workers = slot.state.as_ref().map_or(model.workers, |(served, _)| fitting::workers(model, served));
     ModelRules { workers, queue, when_full, deadline, policy }
 }
 
@@ -341,7 +357,7 @@ fn slot(
             let served = Arc::new(served);
             let patience = model.deadline.as_micros().saturating_mul(limits::STUCK_FACTOR.into());
             let patience = Duration::from_micros(patience.max(limits::STUCK_MIN.as_micros()));
-            let pool = Pool::start(id, &served, model.workers, inbox, attempts, patience)
+            let pool = Pool::start(id, &served, fitting::workers(model, &served), inbox, attempts, patience)
                 .context("no thread for inference")?;
             let version = served.bundle.version.clone();
             tracing::info!(model = %model.name, version, proven = served.proven, "model serves");
@@ -352,7 +368,7 @@ fn slot(
             (String::new(), Err(failure))
         }
     };
-    Ok(ModelSlot { name: model.name.clone(), version, state, redaction: None })
+    Ok(ModelSlot { name: model.name.clone(), version, state, redaction: None, smaller: None })
 }
 
 fn info(slot: &ModelSlot) -> ModelInfo {

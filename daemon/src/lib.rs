@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod assemble;
+pub mod board;
 pub mod bundle;
 pub mod calendar;
 pub mod cli;

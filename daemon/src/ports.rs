@@ -63,6 +63,8 @@ pub enum Event {
     },
     /// The store thread has made what it was given last durable, or could not.
     Stored(crate::store::desk::Done),
+    /// How hot the board is.
+    Heat(crate::board::watch::Sample),
     /// Anything that the core can be told as it is.
     Core(Input),
     /// Something happened to the egress ledger.
@@ -299,6 +301,8 @@ pub struct Question {
     /// What kind of answer is wanted.
     pub measure: Measure,
     pub timeout: Span,
+    /// So often it may be sent, in all.
+    pub attempts: u32,
     /// Whatever leaves is counted there, before it does.
     pub meter: Arc<Meter>,
 }

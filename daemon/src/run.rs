@@ -11,7 +11,7 @@ use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 use picket_core::{
     Input,
     engine::{Engine, Funds},
-    job::Privacy,
+    job::{ModelId, Privacy},
     limits,
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -21,6 +21,7 @@ use self::{
     house::{House, Writers},
 };
 use crate::{
+    board::watch::Watched,
     calendar::Calendar,
     decisions,
     export::Keeper,
@@ -39,6 +40,8 @@ pub struct ModelSlot {
     pub state: Result<(Arc<Served>, Pool), picket_core::job::Failure>,
     /// What is taken out of inputs that leave redacted; `None`: they do not leave.
     pub redaction: Option<Arc<Redaction>>,
+    /// Who answers in its place while the board is too hot.
+    pub smaller: Option<ModelId>,
 }
 
 pub struct TransportSlot {
@@ -74,6 +77,8 @@ pub struct Parts {
     pub decisions: Option<decisions::Log>,
     /// `None`: cases that a provider labels are not kept.
     pub keeper: Option<Keeper>,
+    /// How hot it is here.
+    pub board: Watched,
     pub inbox: mpsc::Sender<Event>,
     pub events: mpsc::Receiver<Event>,
 }

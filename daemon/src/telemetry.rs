@@ -1,6 +1,8 @@
 //! What operators see: one tracing event and one counter per action, `/metrics`, `/status`.
 
+mod board;
 mod memory;
+mod status;
 mod streams;
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
@@ -17,102 +19,11 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use serde::{Deserialize, Serialize};
 
-pub use self::memory::peak_rss_kib;
-
-/// The daemon's state as `/status` and `picket status` show it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Status {
-    pub version: String,
-    pub device: String,
-    pub uptime_s: f64,
-    pub ready: bool,
-    pub jobs: Jobs,
-    pub outbox_rows: usize,
-    /// Answered jobs about which a provider is still to be asked.
-    #[serde(default)]
-    pub inquiries: usize,
-    /// What escalation has cost, and what it still may.
-    #[serde(default)]
-    pub budget: BudgetStatus,
-    pub store_bytes: usize,
-    /// Peak resident memory of the process, in KiB; 0 where the system does not tell.
-    pub rss_kib: u64,
-    pub models: Vec<ModelStatus>,
-    pub links: Vec<LinkStatus>,
-    pub providers: Vec<ProviderStatus>,
-}
-
-/// The terms of invariant I5 (accepted = done + dead + expired + waiting + running), and what stands beside it.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub struct Jobs {
-    pub accepted: u64,
-    pub done: u64,
-    pub dead: u64,
-    pub expired: u64,
-    pub waiting: u64,
-    pub running: u64,
-    pub refused: u64,
-    pub duplicates: u64,
-    pub undeliverable: u64,
-    pub evicted: u64,
-    pub buried: u64,
-}
-
-impl From<Tally> for Jobs {
-    fn from(tally: Tally) -> Self {
-        Self {
-            accepted: tally.accepted,
-            done: tally.done,
-            dead: tally.dead,
-            expired: tally.expired,
-            waiting: tally.waiting,
-            running: tally.running,
-            refused: tally.refused,
-            duplicates: tally.duplicates,
-            undeliverable: tally.undeliverable,
-            evicted: tally.evicted,
-            buried: tally.buried,
-        }
-    }
-}
-
-/// Of the present UTC day and hour. Without a limit, and so without anything left of it: null.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct BudgetStatus {
-    pub money_today: f64,
-    pub bytes_today: u64,
-    pub calls_this_hour: u64,
-    pub money_per_day: Option<f64>,
-    pub bytes_per_day: Option<u64>,
-    pub calls_per_hour: Option<u64>,
-    pub money_left: Option<f64>,
-    pub bytes_left: Option<u64>,
-    pub calls_left: Option<u64>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ModelStatus {
-    pub name: String,
-    pub version: String,
-    /// Its golden vectors came out right on this CPU. False only for bare `.onnx` files, which have none.
-    pub proven: bool,
-    /// `None`: it serves. Otherwise why it does not.
-    pub refused: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LinkStatus {
-    pub transport: String,
-    pub up: bool,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ProviderStatus {
-    pub name: String,
-    pub admits: bool,
-}
+pub use self::{
+    memory::peak_rss_kib,
+    status::{BoardStatus, BudgetStatus, Jobs, LinkStatus, ModelStatus, ProviderStatus, Status, ZoneStatus},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcomes {
@@ -189,6 +100,7 @@ pub struct Telemetry {
     outbox_rows: Gauge<u64, AtomicU64>,
     budget_left: Family<KindLabel, Gauge<f64, AtomicU64>>,
     streams: streams::Streams,
+    board: board::Board,
 }
 
 /// 50 µs to 26 s.
@@ -238,6 +150,7 @@ impl Telemetry {
             outbox_rows: Gauge::default(),
             budget_left: Family::default(),
             streams: streams::Streams::default(),
+            board: board::Board::default(),
         };
         telemetry.register(identity);
         telemetry
@@ -260,6 +173,7 @@ impl Telemetry {
         registry.register("jobs_now", "Invariant I5: accepted = done + dead + expired + waiting + running", identity);
         registry.register("store_bytes", "Payload bytes in the store", self.store_bytes.clone());
         self.streams.register(&mut registry);
+        self.board.register(&mut registry);
         registry.register("budget_left", "Left of what escalation may cost", self.budget_left.clone());
         registry.register("outbox_rows", "Messages waiting for their confirmation", self.outbox_rows.clone());
     }

@@ -13,7 +13,7 @@ pub enum UnitError {
 }
 
 /// Checks a number against the range that its unit allows.
-fn checked(value: f32, least: f32, most: f32) -> Result<f32, UnitError> {
+const fn checked(value: f32, (least, most): (f32, f32)) -> Result<f32, UnitError> {
     if !value.is_finite() {
         Err(UnitError::NotFinite)
     } else if value < least || value > most {
@@ -31,10 +31,26 @@ macro_rules! unit {
         pub struct $name(f32);
 
         impl $name {
+            const RANGE: (f32, f32) = ($least, $most);
+
             /// # Errors
             /// The value is not finite, or outside of what the unit allows.
-            pub fn new(value: f32) -> Result<Self, UnitError> {
-                checked(value, $least, $most).map(Self)
+            pub const fn new(value: f32) -> Result<Self, UnitError> {
+                match checked(value, Self::RANGE) {
+                    Ok(value) => Ok(Self(value)),
+                    Err(error) => Err(error),
+                }
+            }
+
+            /// A value that stands in the program: what the unit does not allow does not compile.
+            ///
+            /// # Panics
+            /// On such a value, where it is not a constant.
+            pub const fn of(value: f32) -> Self {
+                match Self::new(value) {
+                    Ok(value) => value,
+                    Err(_) => panic!("the value is outside of what its unit allows"),
+                }
             }
 
             /// The bare number, in this type's unit.
@@ -84,7 +100,7 @@ unit!(
     Volt, f32::MIN, f32::MAX
 );
 unit!(
-    /// Gauge-independent pressure in bar; not negative.
+    /// Absolute pressure in bar; not negative.
     Bar, 0.0, f32::MAX
 );
 unit!(
@@ -99,6 +115,77 @@ unit!(
     /// A share or probability from 0 to 1.
     Ratio, 0.0, 1.0
 );
+
+unit!(
+    /// Percentage; not negative. An efficiency may come out above 100 where it is computed of noisy numbers.
+    Percent, 0.0, f32::MAX
+);
+unit!(
+    /// Power in kilowatt; negative where it flows back.
+    Kilowatt, f32::MIN, f32::MAX
+);
+unit!(
+    /// Electric resistance in ohm; above zero.
+    Ohm, f32::MIN_POSITIVE, f32::MAX
+);
+
+/// What the numbers of a channel mean, where the type cannot say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// [`Celsius`]
+    Celsius,
+    /// [`StandardGravity`]
+    StandardGravity,
+    /// [`Ampere`]
+    Ampere,
+    /// [`Volt`]
+    Volt,
+    /// [`Bar`]
+    Bar,
+    /// [`MillimetrePerSecond`]
+    MillimetrePerSecond,
+    /// [`Percent`]
+    Percent,
+    /// [`Kilowatt`]
+    Kilowatt,
+}
+
+impl Unit {
+    /// As it is written behind a number.
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Self::Celsius => "°C",
+            Self::StandardGravity => "g",
+            Self::Ampere => "A",
+            Self::Volt => "V",
+            Self::Bar => "bar",
+            Self::MillimetrePerSecond => "mm/s",
+            Self::Percent => "%",
+            Self::Kilowatt => "kW",
+        }
+    }
+
+    /// Whether a number can be a measurement in this unit.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub const fn check(self, value: f32) -> Result<(), UnitError> {
+        let range = match self {
+            Self::Celsius => Celsius::RANGE,
+            Self::StandardGravity => StandardGravity::RANGE,
+            Self::Ampere => Ampere::RANGE,
+            Self::Volt => Volt::RANGE,
+            Self::Bar => Bar::RANGE,
+            Self::MillimetrePerSecond => MillimetrePerSecond::RANGE,
+            Self::Percent => Percent::RANGE,
+            Self::Kilowatt => Kilowatt::RANGE,
+        };
+        match checked(value, range) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

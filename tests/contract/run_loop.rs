@@ -110,7 +110,9 @@ async fn start(setup: Setup) -> Running {
             version: "1".into(),
             state: Ok((served, pool)),
             redaction: None,
+            smaller: None,
         }],
+        board: Default::default(),
         transports: vec![TransportSlot { name: "channel", transport: Box::new(transport) }],
         providers: setup
             .provider

@@ -14,6 +14,7 @@ mod durable;
 mod escalation;
 mod explain;
 mod export;
+mod heat;
 mod hostile;
 mod http;
 mod images;

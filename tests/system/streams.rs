@@ -378,6 +378,10 @@ fn a_model_that_listens_has_one_worker() {
     };
     std::fs::write(&config, text_of(1)).unwrap();
     assert!(picket(&["check", "--config", text(&config)]).status.success());
+    // A board that gives other models two gives this one its own.
+    let on_a_board = text_of(1).replace("workers = 1\n", "").replace("[mqtt]", "board = \"raspberry-pi-4\"\n[mqtt]");
+    std::fs::write(&config, on_a_board).unwrap();
+    assert!(picket(&["check", "--config", text(&config)]).status.success());
     std::fs::write(&config, text_of(2)).unwrap();
     let output = picket(&["check", "--config", text(&config)]);
     let said = String::from_utf8_lossy(&output.stderr);

@@ -117,6 +117,8 @@ pub struct Engine {
     duplicates: Duplicates<Group, (ProviderId, Said)>,
     /// Somebody writes decisions down.
     logs: bool,
+    /// The board is hot.
+    eased: bool,
 }
 
 impl Engine {
@@ -137,6 +139,7 @@ impl Engine {
             spending: Spending::unlimited(),
             duplicates: Duplicates::new(limits::DUPLICATE_KEPT),
             logs: false,
+            eased: false,
         }
     }
 
@@ -156,6 +159,11 @@ impl Engine {
     /// Answered jobs about which a provider is still to be asked.
     pub fn open_inquiries(&self) -> usize {
         self.inquiries.len()
+    }
+
+    /// While the board is hot, inquiries take their time: [`limits::INQUIRY_CALLS_HOT`] at once at each provider.
+    pub const fn ease(&mut self, eased: bool) {
+        self.eased = eased;
     }
 
     /// Nothing is under way, and everything deliverable is delivered.

@@ -58,6 +58,8 @@ pub const INQUIRY_GAIN_MIN: f64 = 1e-3;
 pub const INQUIRY_CALLS_BESIDE: usize = PROVIDER_CALLS / 5;
 /// … and while none does.
 pub const INQUIRY_CALLS: usize = PROVIDER_CALLS / 2;
+/// … and while the board is hot.
+pub const INQUIRY_CALLS_HOT: usize = 1;
 /// A provider that no job has asked for so long has no live traffic.
 pub const LIVE_TRAFFIC: Span = Span::from_millis(10_000);
 /// Result rows that may be at a transport without its confirmation.
@@ -313,3 +315,25 @@ pub const DUPLICATE_KEPT: Span = Span::from_millis(600_000);
 pub const LATENCIES: usize = 128;
 /// … as long as they are not older.
 pub const LATENCY_AGE: Span = Span::from_millis(600_000);
+/// So often the board's thermal zones are read, at most.
+pub const HEAT_PERIOD: Span = Span::from_millis(2_000);
+/// Thermal zones of a board that are looked at.
+pub const HEAT_ZONES: usize = 32;
+/// Least time in a stage of heat before it goes down, unless the configuration says otherwise …
+pub const HEAT_DWELL: Span = Span::from_millis(120_000);
+/// … the longest that it may ask for …
+pub const HEAT_DWELL_MAX: Span = Span::from_millis(3_600_000);
+/// … and least time before it goes up once more, below the hard limit.
+pub const HEAT_SETTLE: Span = Span::from_millis(15_000);
+/// A smaller model answers from this part of the way from the soft to the hard limit on.
+pub const HEAT_SMALLER_AT: f64 = 0.5;
+/// All is as usual below this part of that way: as far below the soft limit as the hard one is above it.
+pub const HEAT_NORMAL_BELOW: f64 = -1.0;
+/// A thermal zone that cannot be read for so long is forgotten.
+pub const HEAT_BLIND: Span = Span::from_millis(600_000);
+/// °C between two readings of a zone beyond which the next one must confirm the second.
+pub const HEAT_LEAP_CELSIUS: f64 = 20.0;
+/// Coldest reading that can be one, in °C …
+pub const HEAT_CELSIUS_MIN: f64 = -40.0;
+/// … and the hottest.
+pub const HEAT_CELSIUS_MAX: f64 = 150.0;

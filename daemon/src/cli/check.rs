@@ -2,18 +2,20 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     assemble,
+    board::Board,
     config::{Config, ConfigError},
-    inference::prover::Prover,
+    inference::{prover::Prover, served::Served},
 };
 
 pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     let prover = Prover::this_program()?;
     let mut models = Vec::new();
+    let mut all_served = Vec::new();
     for model in &config.models {
         let served = assemble::load(model, &prover).map_err(|failure| ConfigError {
             code: failure.code,
@@ -30,14 +32,19 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
             "redaction": redaction.map(|redaction| redaction.describe()).unwrap_or_default(),
             "warnings": served.bundle.warnings,
         }));
+        all_served.push(served);
     }
+    assemble::siblings(&config.models, &all_served.iter().map(Some).collect::<Vec<Option<&Served>>>())?;
     let warnings = config.escalation.as_ref().map(|escalation| escalation.warnings.as_slice()).unwrap_or_default();
     let transports: Vec<&str> = config.transports.iter().map(|(name, _)| *name).collect();
     if as_json {
-        let device = &*config.device.id;
+        let (device, board) = (&*config.device.id, config.device.board.document());
         println!(
             "{}",
-            json!({ "ok": true, "device": device, "transports": transports, "models": models, "warnings": warnings })
+            json!({
+                "ok": true, "device": device, "transports": transports, "models": models, "warnings": warnings,
+                "board": board,
+            })
         );
         return Ok(());
     }
@@ -53,9 +60,29 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
     for warning in warnings {
         println!("  warning: {warning}");
     }
+    print_board(&config.device.board);
     Ok(())
 }
 
-fn text(value: &serde_json::Value) -> &str {
+fn print_board(board: &Board) {
+    let profile = &board.profile;
+    println!("  board {} ({}): {}", profile.name, profile.title, board.why);
+    let features = if board.features().is_empty() { "none".to_owned() } else { board.features().join(", ") };
+    let memory = board.memory_mib.map_or_else(|| "unknown".to_owned(), |mib| format!("{mib} MiB"));
+    println!("    {} cores, features {features}, memory {memory}", board.cpu.cores);
+    for zone in &board.zones {
+        let now = zone.celsius.map_or_else(|| "cannot be read now".to_owned(), |celsius| format!("{celsius:.1} °C"));
+        let limits = zone.limits.map_or_else(
+            || "not watched".to_owned(),
+            |limits| format!("eased from {} °C on, hard limit {} °C", limits.soft(), limits.hard()),
+        );
+        println!("    zone {}: {now}, {limits}", zone.name);
+    }
+    for warning in board.warnings() {
+        println!("    warning[{}]: {}; {}", warning.code, warning.message, warning.hint);
+    }
+}
+
+fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

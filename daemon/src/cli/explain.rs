@@ -134,7 +134,9 @@ fn calls(store: &Path, id: &str) -> std::io::Result<Vec<Call>> {
 
 fn from_story(story: &Story, ledger: Vec<Call>) -> Telling {
     let facts = facts(story);
-    let mut sentences = vec![head(story), facts.said()];
+    let mut sentences = vec![head(story)];
+    sentences.extend(story.instead_of.as_ref().map(|wanted| words::stood_in(wanted, &story.setting.model)));
+    sentences.push(facts.said());
     sentences.extend(facts.threshold());
     let (last, certified) = (ending(story), story.judged[story.judged.len() - 1].1.decision.certified);
     sentences.push(match &last {
@@ -153,7 +155,7 @@ fn from_story(story: &Story, ledger: Vec<Call>) -> Telling {
     sentences.push(facts.lottery());
     let log = json!({
         "setting": *story.setting, "judged": story.judged, "faults": story.faults, "ended": story.ended,
-        "closed": story.closed, "alarm": story.alarm,
+        "closed": story.closed, "alarm": story.alarm, "instead_of": story.instead_of,
     });
     let id = story.first().1.job.clone();
     let code = last.ok().map(|reason| reason.code().to_owned());

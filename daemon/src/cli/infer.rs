@@ -101,6 +101,7 @@ fn infer(
         stream: inferred.stream.as_ref(),
         upstream: None,
         provider: None,
+        instead_of: None,
     };
     Ok(answer::result(&answer, &facts, &Face::Message { outputs }).payload)
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::http::Face;
-use crate::telemetry::{BudgetStatus, Status};
+use crate::telemetry::{BudgetStatus, Status, ZoneStatus};
 
 pub fn run(url: &str, token_file: Option<&Path>, as_json: bool) -> anyhow::Result<()> {
     let status: Status = Face::new(url, token_file)?.get("/status")?;
@@ -49,6 +49,9 @@ fn print(status: &Status) {
     println!("asking   {} answered jobs about which a provider is still to be asked", status.inquiries);
     print_budget(&status.budget);
     println!("memory   {} KiB at its peak", status.rss_kib);
+    let warm = |zone: &ZoneStatus| Some(format!(", {} {:.1} °C", zone.zone, zone.celsius?));
+    let zones: String = status.board.zones.iter().filter_map(warm).collect();
+    println!("board    {}: {}{zones}", status.board.name, status.board.heat);
     for link in &status.links {
         println!("link     {} {}", link.transport, if link.up { "up" } else { "down" });
     }

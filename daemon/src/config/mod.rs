@@ -25,7 +25,7 @@ pub use self::{
     by_label::ByLabel,
     device::Device,
     escalation::{AUDIT_RATE, Demand, Escalation},
-    model::ModelConfig,
+    model::{ModelConfig, Smaller},
     provider::{ACCURACY, ProviderConfig},
     records::Records,
     section::{ConfigError, Section, Source},
@@ -79,10 +79,10 @@ impl Config {
         known.extend(kinds.transports.iter().map(|kind| kind.name()));
         document.allow(&known)?;
 
-        let device = device::check(document.table("device")?.as_ref())?;
+        let device = device::check(document.table("device")?.as_ref(), folder)?;
         let store = store::check(document.table("store")?.as_ref(), folder)?;
         let transports = transports(&mut document, kinds.transports)?;
-        let models = model::check_all(&document.tables("model")?, folder, &store)?;
+        let models = model::check_all(&document.tables("model")?, folder, &store, &device.board.profile)?;
         let providers = provider::check_all(&document.tables("provider")?, kinds.providers)?;
         let escalation = match document.table("escalation")? {
             Some(section) => Some(escalation::check(&section, &providers)?),

@@ -12,11 +12,11 @@ use toml::Spanned;
 use super::{
     by_label::ByLabel,
     redact::{self, RawSteps, RedactStep},
-    section::{ConfigError, Section},
+    section::{ConfigError, Section, unknown_word},
     store::StoreConfig,
     words::{Names, choose, number},
 };
-use crate::bundle;
+use crate::{board::Profile, bundle};
 
 /// A model that is served.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +27,8 @@ pub struct ModelConfig {
     pub bundle: PathBuf,
     /// Inference threads.
     pub workers: usize,
-    /// Where that is said.
-    pub workers_place: String,
+    /// Where that is said; `None`: the board's profile says so.
+    pub workers_place: Option<String>,
     /// Jobs that wait at most.
     pub queue: usize,
     pub when_full: WhenFull,
@@ -43,6 +43,16 @@ pub struct ModelConfig {
     pub redact: Option<Vec<RedactStep>>,
     /// What a right answer is worth, by the label that the model gives: of a budget, the most valuable get the most.
     pub value: ByLabel,
+    /// Who answers in its place while the board is too hot.
+    pub smaller: Option<Smaller>,
+}
+
+/// Another model, which takes the same inputs and gives the same kind of answers for less.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Smaller {
+    pub name: Arc<str>,
+    /// Where that is said.
+    pub place: String,
 }
 
 #[derive(Deserialize)]
@@ -57,24 +67,50 @@ struct Raw {
     answer: Option<Spanned<String>>,
     durable: Option<bool>,
     redact: Option<RawSteps>,
+    smaller: Option<Spanned<String>>,
 }
 
 pub(super) fn check_all(
     sections: &[Section<'_>],
     folder: &Path,
     store: &StoreConfig,
+    board: &Profile,
 ) -> Result<Vec<ModelConfig>, ConfigError> {
     if let Some(section) = sections.get(limits::MODELS) {
         return Err(section.error(None, format!("one Picket serves at most {} models", limits::MODELS)));
     }
     let mut names = Names::new("model");
-    sections.iter().map(|section| check(section, folder, store, &mut names)).collect()
+    let check = |section| check(section, (folder, store), board, &mut names);
+    let models = sections.iter().map(check).collect::<Result<Vec<_>, _>>()?;
+    for (model, section) in models.iter().zip(sections) {
+        smaller(model, section, &models)?;
+    }
+    Ok(models)
+}
+
+/// The smaller sibling is another model, whose jobs are kept as this one's are.
+fn smaller(model: &ModelConfig, section: &Section<'_>, models: &[ModelConfig]) -> Result<(), ConfigError> {
+    let Some(wanted) = &model.smaller else { return Ok(()) };
+    let span = section.text("smaller").map(|name| name.span());
+    let Some(other) = models.iter().find(|other| other.name == wanted.name) else {
+        let known: Vec<&str> =
+            models.iter().filter(|other| other.name != model.name).map(|other| &*other.name).collect();
+        return Err(section.fault("config/unknown-name", span, unknown_word("model", &wanted.name, &known)));
+    };
+    let fault = if other.name == model.name {
+        "`smaller` names the model itself"
+    } else if other.durable != model.durable {
+        "one of the two models is `durable`, the other is not"
+    } else {
+        return Ok(());
+    };
+    Err(section.fault("config/smaller", span, fault))
 }
 
 fn check(
     section: &Section<'_>,
-    folder: &Path,
-    store: &StoreConfig,
+    (folder, store): (&Path, &StoreConfig),
+    board: &Profile,
     names: &mut Names,
 ) -> Result<ModelConfig, ConfigError> {
     let value =
@@ -97,18 +133,20 @@ fn check(
         return Err(section.error(Some(word.span()), message));
     }
     let most_workers = limits::WORKERS_PER_MODEL as u64;
-    let workers = number(section, "workers", raw.workers.as_ref(), 1..=most_workers, 1)?;
+    let workers = number(section, "workers", raw.workers.as_ref(), 1..=most_workers, board.workers as u64)?;
     let most_queue = limits::MODEL_QUEUE_MAX as u64;
-    let queue = number(section, "queue", raw.queue.as_ref(), 1..=most_queue, limits::MODEL_QUEUE as u64)?;
+    let queue = number(section, "queue", raw.queue.as_ref(), 1..=most_queue, board.queue as u64)?;
     let (usual, longest) = (limits::DEADLINE.as_micros() / 1000, limits::DEADLINE_MAX.as_micros() / 1000);
     let deadline_ms = number(section, "deadline_ms", raw.deadline_ms.as_ref(), 1..=longest, usual)?;
     let redact = raw.redact.as_ref().map(|steps| redact::check(section, steps)).transpose()?;
+    let place = |name: &Spanned<String>| section.source.place(Some(&name.span()));
+    let smaller = raw.smaller.map(|name| Smaller { place: place(&name), name: name.into_inner().into() });
     Ok(ModelConfig {
         name: raw.name.into_inner().into(),
         bundle: resolve(section, &raw.bundle, folder, store)?,
         // Both are within limits that are usize themselves.
         workers: workers as usize,
-        workers_place: section.source.place(raw.workers.as_ref().map(Spanned::span).as_ref()),
+        workers_place: raw.workers.as_ref().map(|workers| section.source.place(Some(&workers.span()))),
         queue: queue as usize,
         when_full,
         deadline: Span::from_millis(deadline_ms),
@@ -116,6 +154,7 @@ fn check(
         durable: raw.durable.unwrap_or(true),
         redact,
         value,
+        smaller,
     })
 }
 

@@ -93,14 +93,15 @@ fn what_is_written_down_beside_jobs_is_bounded_or_off() {
 #[test]
 fn little_is_needed_and_the_rest_has_defaults() {
     let config = checked(MODEL);
-    assert_eq!(config.device.board, "auto");
     assert!(!config.device.id.is_empty());
     assert_eq!(config.store.max_bytes, 256 << 20);
     assert_eq!(config.transports.len(), 1);
     assert_eq!(config.transports[0].0, "mqtt");
     let model = &config.models[0];
     assert!(model.bundle.ends_with("models/digits"));
-    assert_eq!((model.workers, model.queue), (1, limits::MODEL_QUEUE));
+    let board = &config.device.board.profile;
+    assert_eq!((model.workers, model.queue), (board.workers, board.queue));
+    assert_eq!((model.smaller.as_ref(), config.device.heat_dwell), (None, limits::HEAT_DWELL));
     assert_eq!((model.when_full, model.deadline), (WhenFull::Shed, limits::DEADLINE));
     assert!(config.escalation.is_none());
 }
@@ -228,12 +229,63 @@ fn numbers_and_words_are_checked() {
     }
 }
 
+/// What the configuration says of workers and queue, no board changes; what it does not say, the board does.
 #[test]
-fn what_is_not_there_yet_says_so() {
-    assert_eq!(
-        mistake("[device]\nboard = \"raspberry-pi-4\"\n"),
-        "error[config/not-yet]: picket.toml:2:9: board profiles are not there yet; write \"auto\" or remove this key"
-    );
+fn a_board_says_what_the_configuration_does_not() {
+    for (board, workers, queue) in [("generic-x86-64", 1, 64), ("raspberry-pi-4", 2, 64), ("zero-2-w", 1, 32)] {
+        let on =
+            |more: &str| checked(&format!("[device]\nboard = \"{board}\"\nheat_dwell_s = 9\n{}", with_model(more)));
+        let silent = on("");
+        assert_eq!(silent.device.board.profile.name, board);
+        assert_eq!(silent.device.heat_dwell, Span::from_millis(9_000));
+        assert_eq!((silent.models[0].workers, silent.models[0].queue), (workers, queue), "{board}");
+        assert_eq!(silent.models[0].workers_place, None);
+        let said = on("workers = 3\nqueue = 5\n");
+        assert_eq!((said.models[0].workers, said.models[0].queue), (3, 5), "{board}");
+        assert!(said.models[0].workers_place.as_ref().is_some_and(|place| place.starts_with("picket.toml:")));
+    }
+}
+
+#[test]
+fn a_board_that_is_none_is_named_with_its_place() {
+    let cases = [
+        (
+            "board = \"raspberry-pi\"",
+            "[config/unknown-name]: picket.toml:2:9: unknown board `raspberry-pi`; did you mean `raspberry-pi-5`?",
+        ),
+        ("board = \"./notes.txt\"", "[config/invalid]: picket.toml:2:9: SITE/./notes.txt is no board: "),
+        (
+            "board = \"boards/none.toml\"",
+            "[config/unreadable]: picket.toml:2:9: SITE/boards/none.toml cannot be read: No such",
+        ),
+        ("sysfs = \"nowhere\"", "[config/invalid]: picket.toml:2:9: there is no folder SITE/nowhere"),
+        ("heat_dwell_s = 0", "[config/invalid]: picket.toml:2:16: `heat_dwell_s` is 0; possible: 1 to 3600"),
+    ];
+    for (line, why) in cases {
+        let said = mistake(&format!("[device]\n{line}\n"));
+        assert!(said.starts_with(&format!("error{why}")), "{line}: {said}");
+    }
+}
+
+#[test]
+fn a_smaller_sibling_is_another_model() {
+    let with = |smaller: &str, other: &str| {
+        with_model(&format!("smaller = \"{smaller}\"\n[[model]]\nname = \"tiny\"\nbundle = \"./bare.onnx\"\n{other}"))
+    };
+    let config = checked(&with("tiny", ""));
+    let smaller = config.models[0].smaller.as_ref().unwrap();
+    assert_eq!((&*smaller.name, smaller.place.as_str()), ("tiny", "picket.toml:7:11: "));
+    let cases = [
+        (with("tinny", ""), "config/unknown-name]: picket.toml:7:11: unknown model `tinny`; did you mean `tiny`?"),
+        (with("digits", ""), "config/smaller]: picket.toml:7:11: `smaller` names the model itself"),
+        (
+            with("tiny", "durable = false\n"),
+            "config/smaller]: picket.toml:7:11: one of the two models is `durable`, the other is not",
+        ),
+    ];
+    for (text, line) in cases {
+        assert_eq!(mistake(&text), format!("error[{line}"));
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ use picket_core::{
 };
 
 use self::{
-    record::{Closed, Ended, Fault},
+    record::{Closed, Ended, Fault, StoodIn},
     scribe::Scribe,
 };
 use crate::calendar::Calendar;
@@ -57,6 +57,7 @@ pub enum Errand {
     Fault(Fault),
     Ended(Ended),
     Closed(Closed),
+    StoodIn(StoodIn),
     Alarm {
         model: ModelId,
         evidence: Evidence,

@@ -54,6 +54,8 @@ pub enum What {
     Closed(Closed),
     /// A certificate is suspended; again in every file, as long as it is.
     Alarm(Alarm),
+    /// The job was for another model. The last one: what was written before it existed reads as it did.
+    StoodIn(StoodIn),
 }
 
 /// What was in force when something was decided, and how things are called.
@@ -166,6 +168,14 @@ pub enum End {
 pub struct Alarm {
     pub model: String,
     pub evidence: AlarmEvidence,
+}
+
+/// A smaller model answered in the place of the one that the job was for: the board was too hot for that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoodIn {
+    pub job: String,
+    /// The model that the job was for.
+    pub wanted: String,
 }
 
 /// `None`: no record of this format.

@@ -97,6 +97,7 @@ impl Scribe {
             Errand::Fault(fault) => self.stage(What::Fault(fault)),
             Errand::Ended(ended) => self.stage(What::Ended(ended)),
             Errand::Closed(closed) => self.stage(What::Closed(closed)),
+            Errand::StoodIn(stood_in) => self.stage(What::StoodIn(stood_in)),
             Errand::Alarm { model, evidence } => {
                 self.alarms.insert(model.0, evidence);
                 self.alarm(model.0, evidence);

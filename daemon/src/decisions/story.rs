@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     read::{self, ReadError, Reading},
-    record::{Alarm, At, Closed, End, Ended, Entry, Fault, How, Judged, Said, Setting, SettingId, What},
+    record::{Alarm, At, Closed, End, Ended, Entry, Fault, How, Judged, Said, Setting, SettingId, StoodIn, What},
 };
 
 /// One job, as the log knows it.
@@ -22,6 +22,8 @@ pub struct Story {
     pub closed: Option<Closed>,
     /// What had suspended the certificate, where it was suspended.
     pub alarm: Option<Alarm>,
+    /// The model that the job was for, when a smaller one answered because the board was too hot.
+    pub instead_of: Option<String>,
 }
 
 impl Story {
@@ -87,6 +89,7 @@ impl Teller<'_> {
             What::Fault(fault) => self.add(&fault.job.clone(), |story| story.faults.push(fault)),
             What::Ended(ended) => self.add(&ended.job.clone(), |story| story.ended = Some(ended)),
             What::Closed(closed) => self.add(&closed.job.clone(), |story| story.closed = Some(closed)),
+            What::StoodIn(StoodIn { job, wanted }) => self.add(&job, |story| story.instead_of = Some(wanted)),
         }
     }
 
@@ -105,7 +108,8 @@ impl Teller<'_> {
         let alarm = judged.around.suspect.then(|| self.alarms.get(&setting.model).cloned()).flatten();
         self.by_job.insert(judged.job.clone(), self.stories.len());
         let judged = vec![(at, judged)];
-        self.stories.push(Story { setting, judged, faults: Vec::new(), ended: None, closed: None, alarm });
+        let (faults, ended, closed, instead_of) = (Vec::new(), None, None, None);
+        self.stories.push(Story { setting, judged, faults, ended, closed, alarm, instead_of });
     }
 
     fn add(&mut self, job: &str, change: impl FnOnce(&mut Story)) {

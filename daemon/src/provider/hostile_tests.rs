@@ -10,6 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use tokio::io::AsyncWriteExt;
 
 use super::tests_support::{KINDS, Server, answer, ask, configure, dog, fault, named, question, request};
+use crate::ports::Question;
 
 const HTML: &[u8] = b"<!DOCTYPE html><html><body>Please accept our terms</body></html>";
 
@@ -68,6 +69,17 @@ async fn passing_trouble_is_retried_and_a_storm_is_not_fed() {
             assert_eq!(fault(provider.ask(question(10_000)).await), ProviderFault::Failing);
         }
         assert_eq!(server.asked(), 60 + 35, "{}: 500 tokens, 14 a retry", kind.name());
+    }
+}
+
+/// While the board is hot, nobody works on retries.
+#[tokio::test]
+async fn a_question_that_may_be_sent_once_is_sent_once() {
+    for kind in KINDS {
+        let server = Server::saying(answer("503 Service Unavailable", "", b"")).await;
+        let provider = configure(kind, &server.url, "").unwrap().provider;
+        let hot = Question { attempts: 1, ..question(10_000) };
+        assert_eq!((fault(provider.ask(hot).await), server.asked()), (ProviderFault::Failing, 1), "{}", kind.name());
     }
 }
 

@@ -137,13 +137,14 @@ impl Line {
         Ok(Self { client, url, headers, secret, pace: Pace::default() })
     }
 
-    /// Posts a question, up to [`limits::PROVIDER_ATTEMPTS`] times: again only after trouble that passes, and as far as
+    /// Posts a question, up to `attempts` times: again only after trouble that passes, and as far as
     /// the purse of retries and the deadline allow.
     pub async fn post(
         &self,
         deadline: Instant,
         headers: HeaderMap,
         body: Bytes,
+        attempts: u32,
         meter: &Meter,
     ) -> Result<Reply, Fault> {
         let bytes = body.len() as u64;
@@ -171,10 +172,7 @@ impl Line {
             if let ProviderFault::Limited(rest) = trouble.kind {
                 self.pace.rest(rest);
             }
-            if !trouble.passing
-                || attempt == limits::PROVIDER_ATTEMPTS
-                || !self.pace.wait_for_retry(attempt, deadline).await
-            {
+            if !trouble.passing || attempt >= attempts || !self.pace.wait_for_retry(attempt, deadline).await {
                 let again = if attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
                 return Err((trouble.kind, trouble.text + &again));
             }

@@ -187,7 +187,7 @@ async fn ask(line: &Line, manner: &Manner, question: &Question) -> Result<Upstre
         Tensors::Json => oip::json_request(id, parameters, inputs, output)
             .map_err(|failure| (ProviderFault::Unsuited, failure.message))?,
     };
-    let reply = line.post(deadline, headers, body.into(), &question.meter).await?;
+    let reply = line.post(deadline, headers, body.into(), question.attempts, &question.meter).await?;
     let split = match reply.headers.get(INFERENCE_HEADER) {
         None => reply.body.len(),
         Some(length) => {

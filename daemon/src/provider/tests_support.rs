@@ -65,6 +65,7 @@ pub fn question(timeout_ms: u64) -> Question {
         labels: ["cat", "dog", "bird"].map(str::to_owned).into(),
         measure: Measure::Classes,
         timeout: Span::from_millis(timeout_ms),
+        attempts: picket_core::limits::PROVIDER_ATTEMPTS,
         meter: Arc::new(Meter::new(u64::MAX)),
     }
 }

@@ -8,6 +8,7 @@ mod deciding;
 mod digest;
 mod funds;
 mod health;
+mod heat;
 mod inquiring;
 mod keeping;
 mod lottery;
@@ -31,6 +32,7 @@ use tokio::sync::mpsc;
 use self::{asking::Egress, cargo::Cargo, deciding::Decisions, funds::Funding, inquiring::Inquiries, lottery::Lottery};
 use super::{ModelSlot, Parts, ProviderSlot, TransportSlot};
 use crate::{
+    board::watch::Watched,
     decisions,
     export::Keeper,
     failpoint,
@@ -80,6 +82,7 @@ pub(super) struct House {
     store_failing: bool,
     /// When inference threads are looked after next, while any works.
     next_check: Option<Moment>,
+    board: Watched,
 }
 
 /// What still has something to write when the loop is over.
@@ -131,6 +134,7 @@ impl House {
             stopping: false,
             store_failing: false,
             next_check: None,
+            board: parts.board,
         };
         house.fund(parts.funds, &recovered.learned);
         house.recover(recovered);
@@ -209,6 +213,7 @@ impl House {
                 self.hear_core(input);
             }
             Event::Ledger(notice) => self.hear_ledger(&notice),
+            Event::Heat(sample) => self.hear_heat(sample),
             Event::Status(reply) => {
                 let _ = reply.send(self.status());
             }

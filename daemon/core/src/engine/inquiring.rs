@@ -277,7 +277,8 @@ impl Engine {
             let (model, failed, reason, bytes) = (open.model, open.failed, open.inquiry.reason, open.bytes);
             let worth = (open.inquiry.lane == Lane::Value).then(|| open.worth(now));
             let listed = self.models[model.0].rules().policy.providers.iter().copied().enumerate().skip(failed);
-            let Some((place, provider)) = listed.clone().find(|(_, id)| self.providers[id.0].has_time(now)) else {
+            let Some((place, provider)) = listed.clone().find(|(_, id)| self.providers[id.0].has_time(now, self.eased))
+            else {
                 if listed.len() == 0 {
                     self.close_inquiry(now, id, Ending::Dropped(Dropped::Refused), out);
                     continue;

@@ -287,10 +287,14 @@ impl Engine {
 }
 
 impl Provider {
-    /// For a question that nobody waits for: jobs come first.
-    pub(super) fn has_time(&self, now: Moment) -> bool {
+    /// For a question that nobody waits for: jobs come first. `eased`: the board is hot.
+    pub(super) fn has_time(&self, now: Moment, eased: bool) -> bool {
         let live = self.live_at.is_some_and(|at| now.since(at) < limits::LIVE_TRAFFIC);
-        let most = if live { limits::INQUIRY_CALLS_BESIDE } else { limits::INQUIRY_CALLS };
+        let most = match (eased, live) {
+            (true, _) => limits::INQUIRY_CALLS_HOT,
+            (false, true) => limits::INQUIRY_CALLS_BESIDE,
+            (false, false) => limits::INQUIRY_CALLS,
+        };
         self.breaker.would_admit(now) && self.inquiries < most && self.calls < limits::PROVIDER_CALLS
     }
 

@@ -9,7 +9,7 @@ use crate::answer::boxes::{self, BoxDocument};
 
 use super::{
     Telling,
-    words::{Facts, Promise, percent},
+    words::{self, Facts, Promise, percent},
 };
 
 #[derive(Deserialize)]
@@ -17,6 +17,8 @@ struct Document {
     id: String,
     #[serde(default)]
     model_name: String,
+    /// The model that the job was for.
+    instead_of: Option<String>,
     #[serde(default)]
     answer: Answer,
     #[serde(default)]
@@ -87,8 +89,8 @@ pub(super) fn tell(text: &[u8], whence: &str) -> anyhow::Result<Telling> {
     let value: Value = serde_json::from_slice(text).with_context(|| format!("error[explain/no-result]: {whence}"))?;
     let document = Document::deserialize(&value)
         .with_context(|| format!("error[explain/no-result]: {whence} is no result as Picket publishes it"))?;
-    let Document { id, model_name, answer, source, certified, evidence, is_final, was, age_ms, error, reason } =
-        document;
+    let Document { id, model_name, instead_of, answer, source, certified, evidence, is_final, .. } = document;
+    let Document { was, age_ms, error, reason, .. } = document;
     if let Some(Error { code, message }) = error {
         let sentences = vec![format!("There was no answer: {message} ({code}).")];
         return Ok(Telling { id, code: Some(code), sentences, ..Telling::default() });
@@ -121,7 +123,9 @@ pub(super) fn tell(text: &[u8], whence: &str) -> anyhow::Result<Telling> {
         promise,
         ..Facts::default()
     };
-    let mut sentences = vec![facts.said()];
+    let mut sentences: Vec<String> =
+        instead_of.map(|wanted| words::stood_in(&wanted, &facts.model)).into_iter().collect();
+    sentences.push(facts.said());
     sentences.extend(facts.threshold());
     if let Some(first) = was.as_ref().and_then(|was| was.reason.as_deref()) {
         sentences.push(format!("{first}: {}", facts.because(known(first, whence)?)));

@@ -38,6 +38,11 @@ pub(super) fn percent(share: f64) -> String {
     format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
 }
 
+/// Who answered in whose place.
+pub(super) fn stood_in(wanted: &str, smaller: &str) -> String {
+    format!("The job was for {wanted}; the board was too hot for it, and its smaller sibling {smaller} answered.")
+}
+
 const DUPLICATE: &str =
     "Another job that shows the same part (`group-key`) was asked about a short while ago, so nobody was asked again.";
 

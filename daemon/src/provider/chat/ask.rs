@@ -56,14 +56,14 @@ impl Chat {
         let labels = question.labels.clone();
         let chat = self.clone();
         // A large picture takes its time.
-        let meter = question.meter.clone();
+        let (attempts, meter) = (question.attempts, question.meter.clone());
         let made = tokio::task::spawn_blocking(move || chat.request(&question));
         let body = match tokio::time::timeout_at(deadline, made).await {
             Ok(Ok(body)) => body?,
             Ok(Err(_)) => return Err(unsuited("the question could not be put into words")),
             Err(_) => return Err((ProviderFault::TooSlow, "time ran out before the question was sent".to_owned())),
         };
-        let reply = self.line.post(deadline, HeaderMap::new(), body, &meter).await?;
+        let reply = self.line.post(deadline, HeaderMap::new(), body, attempts, &meter).await?;
         self.judge(&reply.body, &labels)
     }
 

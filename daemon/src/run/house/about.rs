@@ -142,6 +142,7 @@ impl House {
             inquiries: self.engine.open_inquiries(),
             budget: self.budget_status(),
             store_bytes: self.store_bytes,
+            board: self.board_status(),
             rss_kib: crate::telemetry::peak_rss_kib(None).unwrap_or(0),
             models: self.models.iter().map(model).collect(),
             links: links.map(|(slot, up)| LinkStatus { transport: slot.name.to_owned(), up: *up }).collect(),

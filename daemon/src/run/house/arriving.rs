@@ -15,7 +15,9 @@ impl House {
     pub(super) fn hear_job(&mut self, request: Arc<Request>, was_dead: Option<u64>) {
         let key = Key(self.next_key);
         self.next_key += 1;
+        // A repetition has the same digest, whoever answers it.
         let digest = digest(&request);
+        let (request, instead_of) = self.leave_to_the_smaller(request);
         let id = request.id.clone().unwrap_or_else(|| JobId::from_digest(&digest));
         let model = match &request.fault {
             Some(failure) => Err(failure.clone()),
@@ -37,7 +39,7 @@ impl House {
             asker: request.reply.to.mark(),
             again: was_dead.is_some(),
         };
-        let cargo = Cargo { was_dead, ..Cargo::new(self.clock.now(), request, id, digest, model.ok()) };
+        let cargo = Cargo { was_dead, instead_of, ..Cargo::new(self.clock.now(), request, id, digest, model.ok()) };
         self.cargo.insert(key, cargo);
         self.hear_core(Input::Arrived(arrival));
     }

@@ -86,7 +86,8 @@ impl House {
         };
         let (served, redaction) = (served.clone(), slot.redaction.clone());
         let meter = Arc::new(Meter::new(allowance.most.bytes));
-        Some(Draft { served, request, outputs, privacy, redaction, id, line, meter })
+        let attempts = self.board.heat.stage().provider_attempts();
+        Some(Draft { served, request, outputs, privacy, redaction, id, line, attempts, meter })
     }
 
     pub(super) fn way(&self, provider: ProviderId, timeout: Span) -> Way {
@@ -142,6 +143,7 @@ pub(super) struct Draft {
     redaction: Option<Arc<Redaction>>,
     id: JobId,
     line: Leaving,
+    attempts: u32,
     meter: Arc<Meter>,
 }
 
@@ -152,7 +154,7 @@ impl Draft {
     /// # Errors
     /// Why nothing of it may leave.
     fn prepare(self) -> Result<(Question, Leaving), String> {
-        let Self { served, request, outputs, privacy, redaction, mut id, mut line, meter } = self;
+        let Self { served, request, outputs, privacy, redaction, mut id, mut line, attempts, meter } = self;
         let inputs =
             pipeline::decode(&request.content, &served.signature.inputs).map_err(|failure| failure.to_string())?;
         // The engine has decided; this is the last place where a mistake there would still be harmless.
@@ -178,7 +180,7 @@ impl Draft {
             line.tensors.push(format!("and {} more", inputs.len() - limits::LEDGER_TENSORS));
         }
         let (labels, measure) = (served.bundle.labels.clone(), served.bundle.measure);
-        Ok((Question { id, inputs, labels, measure, timeout: Span::ZERO, meter }, line))
+        Ok((Question { id, inputs, labels, measure, timeout: Span::ZERO, attempts, meter }, line))
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Cargo {
     pub attempts: u32,
     /// Its number among the dead letters, when it was one.
     pub was_dead: Option<u64>,
+    /// The model that it was for, when it was left to a smaller one. Forgotten with the process.
+    pub instead_of: Option<Arc<str>>,
     /// Its answer is of no use after this. A restart begins this time anew: rather too long than too short.
     pub expires_at: Option<Moment>,
 }
@@ -34,6 +36,20 @@ impl Cargo {
     pub fn new(now: Moment, request: Arc<Request>, id: JobId, digest: Digest, model: Option<ModelId>) -> Self {
         let (outputs, seen, stream, upstream) = (Vec::new(), None, None, None);
         let expires_at = request.expiry.map(|expiry| now + expiry);
-        Self { request, id, digest, model, outputs, seen, stream, upstream, attempts: 0, was_dead: None, expires_at }
+        let (was_dead, instead_of) = (None, None);
+        Self {
+            request,
+            id,
+            digest,
+            model,
+            outputs,
+            seen,
+            stream,
+            upstream,
+            attempts: 0,
+            was_dead,
+            instead_of,
+            expires_at,
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::House;
 use crate::{
     decisions::{
         Errand, Log,
-        record::{Closed, End, Ended, Fault, How, Said},
+        record::{Closed, End, Ended, Fault, How, Said, StoodIn},
     },
     ports::Upstream,
 };
@@ -49,8 +49,15 @@ impl House {
         }
         match action {
             Action::Decided(decided) => {
-                let job = self.cargo.get(&decided.key).map(|cargo| cargo.id.clone());
+                let cargo = self.cargo.get(&decided.key);
+                let wanted = cargo.filter(|_| decided.around.asked == 0).and_then(|cargo| cargo.instead_of.clone());
+                let job = cargo.map(|cargo| cargo.id.clone());
+                let id = job.as_ref().map(ToString::to_string);
                 self.decisions.write(|| Some(Errand::Decided { job: job?, decided }));
+                if let (Some(job), Some(wanted)) = (id, wanted) {
+                    let wanted = wanted.to_string();
+                    self.decisions.write(|| Some(Errand::StoodIn(StoodIn { job, wanted })));
+                }
                 return None;
             }
             Action::Ask { key, .. } => {

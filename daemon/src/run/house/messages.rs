@@ -41,6 +41,7 @@ impl House {
             stream: cargo.stream.as_ref(),
             upstream: cargo.upstream.as_ref().or(reused.as_ref()),
             provider,
+            instead_of: cargo.instead_of.as_deref(),
         };
         let document = answer::result(answer, &facts, &cargo.request.reply.face);
         let to = cargo.request.reply.to.clone();

@@ -172,6 +172,7 @@ pub fn state(ready: bool) -> Status {
         outbox_rows: 0,
         inquiries: 0,
         store_bytes: 0,
+        board: Default::default(),
         rss_kib: 0,
         models: Vec::new(),
         links: Vec::new(),
