@@ -122,7 +122,7 @@ fn every_verdict_on_the_wire_is_the_model_s_own_answer() {
 }
 
 /// As cables beside motors are.
-const BAD: Trouble = Trouble { lost: 0.1, doubled: 0.1, flipped: 0.05, noise: 0.1, glued: 0.05 };
+const BAD: Trouble = Trouble { lost: 0.1, doubled: 0.1, flipped: 0.05, noise: 0.1, glued: 0.05, deaf: false };
 
 #[test]
 fn a_line_that_loses_doubles_and_garbles_changes_no_answer() {
@@ -337,4 +337,40 @@ fn a_microcontroller_in_qemu_hears_the_model_s_own_answers() {
             assert_eq!(verdicts.insert(words["seq"].to_owned(), line.clone()), None, "one verdict each");
         }
     }
+}
+
+#[test]
+fn mistakes_in_the_section_are_found_before_a_port_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |section: &str| {
+        let file = folder.path().join("picket.toml");
+        let bundle = root().join("models").join(MODEL);
+        let model = format!("[[model]]\nname = \"{MODEL}\"\nbundle = \"{}\"\n", bundle.display());
+        let store = "[store]\npath = \"store\"\n";
+        fs::write(&file, format!("[serial]\n{section}{model}{store}")).unwrap();
+        let output = picket(&["check", "--config", file.to_str().unwrap()]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let port = "[[serial.port]]\npath = \"/dev/serial/by-id/none\"\n";
+    for (section, message) in [
+        ("".to_owned(), "`[[serial.port]]` is missing"),
+        (format!("{port}boud = 9600\n"), "picket.toml:4:1: unknown key `boud`; did you mean `baud`?"),
+        (format!("{port}baud = 1\n"), "picket.toml:4:8: `baud` is between"),
+        (format!("{port}{port}"), "this port is there already"),
+        (format!("rate = 0\n{port}"), "`rate` is 1 to 100000"),
+        (
+            format!("{port}[[serial.node]]\nprofile = \"hydraulic-rigg\"\nmodel = \"x\"\n"),
+            "did you mean `hydraulic-rig`?",
+        ),
+        (format!("{port}[[serial.node]]\nid = \"0x386\"\nmodel = \"x\"\n"), "`0x386` is no node's id"),
+        (format!("{port}[[serial.node]]\nid = \"386\"\n"), "needs `model`, `readings` or both"),
+        (
+            format!("{port}[[serial.node]]\nid = \"386\"\nmodel = \"hydraulic-pumb\"\n"),
+            "picket.toml:6:9: unknown model `hydraulic-pumb`; did you mean `hydraulic-pump`?",
+        ),
+    ] {
+        let (code, said) = check(&section);
+        assert_eq!((code, said.contains(message)), (Some(78), true), "{section}\n{said}");
+    }
+    assert_eq!(check(port), (Some(0), String::new()));
 }
