@@ -24,12 +24,13 @@ pub struct Pty {
 impl Pty {
     /// A new line; `path` leads to it from now on.
     pub fn plug(path: &Path) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        // A daemon that inherits an end of the line keeps it plugged in.
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = PathBuf::from(ptsname(&master, Vec::new()).unwrap().into_string().unwrap());
-        let slave = open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let slave = open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
         let mut attributes = tcgetattr(&slave).unwrap();
         attributes.make_raw();
         tcsetattr(&slave, OptionalActions::Now, &attributes).unwrap();

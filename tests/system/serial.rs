@@ -211,7 +211,7 @@ fn results_wait_in_the_store_for_a_node_that_is_away_and_not_for_another_start_o
     // The next start of the node is told nothing of this one's jobs.
     node.trouble(Trouble { deaf: true, ..Trouble::default() });
     asked.extend(ask(&mut node, 2));
-    until(|| metric(http, "picket_outbox_rows") == 2.0);
+    node.until("both results", |_| metric(http, "picket_outbox_rows") == 2.0);
     let mut next = node.start_anew(8, 6);
     next.until("a welcome", Node::is_welcome);
     until(|| metric(http, "picket_outbox_rows") == 0.0);

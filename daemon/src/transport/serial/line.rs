@@ -34,10 +34,9 @@ impl Line {
                     }
                     tracing::info!(path = %self.port.path.display(), baud = self.port.baud, "serial port open");
                     failures = 0;
-                    self.hub.nodes().port_is_up(self.index, true);
-                    self.hub.wake.notify_one();
+                    self.hub.with(|nodes, out| nodes.port_is_up(self.index, true, out));
                     let why = self.run(&port).await;
-                    self.hub.nodes().port_is_up(self.index, false);
+                    self.hub.with(|nodes, out| nodes.port_is_up(self.index, false, out));
                     why
                 }
                 Err(error) => error.to_string(),

@@ -90,6 +90,8 @@ pub(super) struct Nodes {
     next_ticket: u64,
     /// What waits for its receipt: at most a delivery window.
     owed: BTreeMap<RowId, Owed>,
+    /// Ports that are open.
+    ports: BTreeSet<usize>,
     /// No new jobs.
     stopping: bool,
 }
@@ -116,7 +118,7 @@ struct Node {
 impl Nodes {
     pub fn new(rules: Rules) -> Self {
         let (nodes, tickets, owed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { rules, nodes, tickets, next_ticket: 0, owed, stopping: false }
+        Self { rules, nodes, tickets, next_ticket: 0, owed, ports: BTreeSet::new(), stopping: false }
     }
 
     pub fn stop_intake(&mut self) {
@@ -324,10 +326,27 @@ impl Nodes {
         }
     }
 
-    /// The port was closed, or is open again; its nodes are heard when they say something.
-    pub fn port_is_up(&mut self, port: usize, is_up: bool) {
+    /// The port was closed, or is open again. Its nodes are heard when they say something; whom something is owed to is
+    /// asked to.
+    pub fn port_is_up(&mut self, port: usize, is_up: bool, out: &mut Vec<Out>) {
         for node in self.nodes.values_mut().filter(|node| node.port == port) {
             node.is_up = is_up;
+        }
+        if is_up {
+            self.ports.insert(port);
+            let owed: Vec<Address> = self.owed.values().map(|owed| owed.address).collect();
+            owed.into_iter().for_each(|address| self.call(port, address, out));
+        } else {
+            self.ports.remove(&port);
+        }
+    }
+
+    /// A node that this process has not heard greets by itself every half minute only. Told to say Hello first it does so
+    /// at once; another node, or another start of it, leaves that alone.
+    fn call(&self, port: usize, job: Address, out: &mut Vec<Out>) {
+        if !self.nodes.contains_key(&job.node) {
+            let body = Body::Reject { seq: job.seq, code: RejectCode::HELLO_FIRST };
+            out.push(Out::Send { port, bytes: frame(Address { seq: 0, ..job }, body) });
         }
     }
 

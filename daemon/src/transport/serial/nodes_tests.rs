@@ -190,6 +190,10 @@ fn rows_of_an_earlier_process_wait_until_their_node_says_hello() {
     let mut bench = Bench::new();
     assert_eq!(bench.deliver(40, frame(7, 2), 1, 2), []);
     assert_eq!(bench.deliver(41, Address { node: NodeId(1), ..frame(7, 2) }, 1, 2), []);
+    let mut out = Vec::new();
+    bench.nodes.port_is_up(0, true, &mut out);
+    let called = [sent(7, "reject 2 node/hello-first"), sent(7, "reject 2 node/hello-first")];
+    assert_eq!(Bench::seen(out), called, "whom something is owed to is asked to say Hello");
     assert_eq!(bench.until(3_600_000), []);
     assert_eq!(bench.hello(0, frame(7, 9)), [sent(7, "welcome 9"), sent(7, "verdict 2 1 2")]);
     assert_eq!(bench.hear(0, frame(7, 0), Body::Receipt { seq: 2, revision: 1 }), [Seen::Done(40, true)]);
@@ -209,7 +213,7 @@ fn two_nodes_with_one_id_are_told_apart_by_their_ports() {
     assert_eq!(bench.hello(1, frame(9, 2)), [taken], "it is said once");
     assert_eq!(bench.job(frame(7, 2)).len(), 1, "the first one goes on");
     // Unplugged, it may come back anywhere.
-    bench.nodes.port_is_up(0, false);
+    bench.nodes.port_is_up(0, false, &mut Vec::new());
     assert_eq!(bench.hello(1, frame(9, 3)), [Seen::Sent(1, 9, "welcome 3".to_owned())]);
 }
 

@@ -60,6 +60,7 @@ impl Nodes {
         if restarted || too_many {
             return out.push(done);
         }
+        self.ports.iter().for_each(|port| self.call(*port, address, out));
         self.owed.insert(row, Owed { address, said, since: now, due: now, times: 0 });
         self.tick(now, out);
     }
