@@ -23,6 +23,7 @@ mod link;
 mod mlserver;
 mod model;
 mod plan;
+mod serial;
 mod streams;
 mod support;
 mod tasks;

@@ -37,7 +37,7 @@ use crate::{
     export::Keeper,
     failpoint,
     ledger::Ledger,
-    ports::{Ask, Clock, Death, Event, Inferred, Losses, Message, Write},
+    ports::{Announcement, Ask, Clock, Death, Event, Inferred, Losses, Message, Write},
     store::desk::{Desk, Inquire},
     telemetry::Telemetry,
 };
@@ -213,6 +213,7 @@ impl House {
                 self.hear_core(input);
             }
             Event::Ledger(notice) => self.hear_ledger(&notice),
+            Event::News(news) => self.announce(&Announcement::Event(news)),
             Event::Heat(sample) => self.hear_heat(sample),
             Event::Status(reply) => {
                 let _ = reply.send(self.status());
