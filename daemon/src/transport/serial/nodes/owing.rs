@@ -91,7 +91,9 @@ impl Nodes {
         let reachable = |owed: &&Owed| self.nodes.get(&owed.address.node).is_some_and(|node| node.is_up);
         let verdicts = self.owed.values().filter(reachable).map(|owed| owed.due);
         let silent = self.nodes.values().map(|node| node.heard + limits::NODE_FORGOTTEN);
-        verdicts.chain(silent).min()
+        let unheard = self.owed.values().filter(|owed| !self.nodes.contains_key(&owed.address.node));
+        let dropped = unheard.map(|owed| owed.since + limits::NODE_FORGOTTEN);
+        verdicts.chain(silent).chain(dropped).min()
     }
 
     pub(super) fn forget_rows(&mut self, out: &mut Vec<Out>, which: impl Fn(&Owed) -> bool) {
