@@ -69,8 +69,8 @@ pub enum Event {
     Core(Input),
     /// Something happened to the egress ledger.
     Ledger(crate::ledger::Notice),
-    /// Something that the world may know, as an event.
-    Told(serde_json::Value),
+    /// Something that a transport has seen and the world is to know: an event, as it is announced.
+    News(serde_json::Value),
     /// The face of the daemon is asked for something that the store knows.
     Errand(crate::store::desk::Errand),
     /// The face of the daemon is asked how it does.

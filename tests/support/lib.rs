@@ -14,8 +14,10 @@ pub mod golden;
 pub mod hostile;
 pub mod judge;
 pub mod mlserver;
+pub mod node;
 pub mod onnx;
 pub mod proxy;
+pub mod pty;
 pub mod script;
 
 use std::{

@@ -24,6 +24,7 @@ mod mlserver;
 mod model;
 mod outputs;
 mod plan;
+mod serial;
 mod sources;
 mod streams;
 mod support;

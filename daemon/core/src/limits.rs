@@ -265,6 +265,34 @@ pub const LABEL_TEXT_BYTES: usize = 16 << 10;
 pub const UNACKED_ARRIVALS: u16 = 1_024;
 /// Requests queued in the MQTT client library: a delivery window, an ack for each held arrival, and state messages.
 pub const LINK_REQUESTS: usize = DELIVERY_WINDOW + UNACKED_ARRIVALS as usize + 64;
+/// Serial ports of one daemon.
+pub const SERIAL_PORTS: usize = 16;
+/// Frames that may wait for one port; one more is dropped, and what it said is said again.
+pub const SERIAL_QUEUE: usize = 64;
+/// Nodes on all serial ports …
+pub const NODES: usize = 16;
+/// … jobs of one of them that are not answered yet, or whose answer has no receipt; one more is refused for now …
+pub const NODE_JOBS: usize = 12;
+/// … and answers that wait for it, later revisions included: all nodes together fill a delivery window, and no more.
+pub const NODE_ROWS: usize = DELIVERY_WINDOW / NODES;
+/// Frames that a node may have under way without an acknowledgement.
+pub const NODE_WINDOW: u8 = 4;
+/// Blocks of a node's readings that wait to be complete, or for an earlier one; one more, and the oldest is given up.
+pub const NODE_BLOCKS: usize = 8;
+/// A verdict without a receipt is sent again after this, doubled each time …
+pub const VERDICT_WAIT: Span = Span::from_millis(250);
+/// … up to this.
+pub const VERDICT_WAIT_MAX: Span = Span::from_millis(8_000);
+/// A node that says nothing for so long is away: its id is free for another port. Three times what it greets by itself.
+pub const NODE_SILENCE: Span = Span::from_millis(90_000);
+/// A node that says nothing for so long is forgotten, and what is owed to it is dropped, counted.
+pub const NODE_FORGOTTEN: Span = Span::from_millis(24 * 3_600_000);
+/// A serial port that is away is tried again after this, doubled each time …
+pub const SERIAL_REOPEN: Span = Span::from_millis(250);
+/// … up to this.
+pub const SERIAL_REOPEN_MAX: Span = Span::from_millis(5_000);
+/// Nodes get this long to send their receipts when the daemon stops.
+pub const SERIAL_CLOSE_WAIT: Span = Span::from_millis(1_000);
 /// HTTP requests waiting for their answer.
 pub const HTTP_WAITERS: usize = 1_024;
 /// Open HTTP connections; the next one waits in the kernel until one closes.

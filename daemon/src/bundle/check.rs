@@ -83,7 +83,9 @@ fn read(manifest: &Manifest, found: &mut Vec<BundleError>) -> Option<Declared> {
         .as_ref()
         .zip(states.as_ref())
         .and_then(|((prepare, _), states)| note(found, states::age(manifest, super::remembers(prepare, states))));
-    (named?, digest?, card?);
+    named?;
+    digest?;
+    card?;
     let (labels, conclude, decision) = decided?;
     let (prepare, prepared) = prepare?;
     Some(Declared {

@@ -108,6 +108,8 @@ impl Config {
             let message = format!("no jobs could come in; add one of these sections: {}", names.join(", "));
             return Err(document.error("config/missing", &message));
         }
+        let names: Vec<&str> = models.iter().map(|model| &*model.name).collect();
+        transports.iter().try_for_each(|(_, setup)| setup.check_models(&names))?;
         Ok(Self { device, store, transports, sources, outputs, models, escalation, providers, records })
     }
 }

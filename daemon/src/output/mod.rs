@@ -244,6 +244,6 @@ impl Worker {
         tracing::warn!(output = &*self.plan.name, code, message, "output");
         let event = json!({ "event": "output", "code": code, "output": &*self.plan.name, "message": message });
         // Of a loop that has no time for it, the log has it.
-        let _ = self.inbox.try_send(Event::Told(event));
+        let _ = self.inbox.try_send(Event::News(event));
     }
 }

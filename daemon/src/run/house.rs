@@ -217,7 +217,7 @@ impl House {
                 self.hear_core(input);
             }
             Event::Ledger(notice) => self.hear_ledger(&notice),
-            Event::Told(event) => self.announce(&Announcement::Event(event)),
+            Event::News(news) => self.announce(&Announcement::Event(news)),
             Event::Heat(sample) => self.hear_heat(sample),
             Event::Status(reply) => {
                 let _ = reply.send(self.status());

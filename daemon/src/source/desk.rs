@@ -128,6 +128,6 @@ impl Desk {
     pub async fn tell(&self, code: &'static str, message: &str) {
         tracing::warn!(source = &*self.name, code, message, "source");
         let event = json!({ "event": "source", "code": code, "source": &*self.name, "message": message });
-        let _ = self.inbox.send(Event::Told(event)).await;
+        let _ = self.inbox.send(Event::News(event)).await;
     }
 }

@@ -3,6 +3,7 @@
 pub mod channel;
 mod http;
 pub mod mqtt;
+mod serial;
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::{
 
 /// The registration table: to add a transport, add its file, its `mod` line and its line here. (`channel` has no section
 /// in a configuration: whoever uses it holds its other end.)
-pub static TRANSPORTS: &[&dyn TransportKind] = &[&mqtt::Mqtt, &http::Http];
+pub static TRANSPORTS: &[&dyn TransportKind] = &[&mqtt::Mqtt, &http::Http, &serial::Serial];
 
 /// A kind of transport: one section of the configuration, one row of [`TRANSPORTS`].
 pub trait TransportKind: Sync {
@@ -32,6 +33,14 @@ pub trait TransportKind: Sync {
 
 /// A checked section, ready to start.
 pub trait TransportSetup: Send {
+    /// Are the models that the section names there?
+    ///
+    /// # Errors
+    /// `config/unknown-name`, with its place.
+    fn check_models(&self, _models: &[&str]) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
     /// Opens sockets and spawns tasks on the present tokio runtime.
     ///
     /// # Errors

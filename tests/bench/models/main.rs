@@ -17,7 +17,7 @@ use std::{
 use picket::{
     bundle::Bundle,
     inference::served::Served,
-    ports::{Runner, TensorSpec},
+    ports::{Constant, Runner, TensorSpec},
     telemetry::peak_rss_kib,
     tensor::Tensor,
 };
@@ -53,7 +53,9 @@ fn main() -> anyhow::Result<()> {
 
 /// Loads, infers once, reports.
 fn first(shared: &Path, entry: &Entry) -> anyhow::Result<(Box<dyn Runner>, Vec<Tensor>)> {
-    let inputs = entry.tensors();
+    // Inputs without dimensions are the bundle's to say, like a sample rate.
+    let (fixed, inputs): (Vec<Tensor>, Vec<Tensor>) =
+        entry.tensors().into_iter().partition(|tensor| tensor.shape().is_empty());
     let start = Instant::now();
     let mut bundle = Bundle::read(&shared.join(&entry.model))?;
     // What a bundle's manifest would declare.
@@ -63,6 +65,9 @@ fn first(shared: &Path, entry: &Entry) -> anyhow::Result<(Box<dyn Runner>, Vec<T
         shape: input.shape().iter().copied().map(Some).collect(),
     };
     bundle.inputs = inputs.iter().map(declared).collect();
+    bundle.constants =
+        fixed.iter().map(|tensor| Constant { input: tensor.name.clone(), values: tensor.to_f64() }).collect();
+    bundle.prepared.clone_from(&bundle.inputs);
     let served = Served::load(bundle).map_err(|failure| anyhow::anyhow!("{}: {}", failure.code, failure.message))?;
     let mut runner = served.runner().map_err(|failure| anyhow::anyhow!("{}: {}", failure.code, failure.message))?;
     let load = start.elapsed();

@@ -39,10 +39,14 @@ pub(super) fn run(band: &Band<'_>, out: &mut [u8]) {
             return unsafe { x86::avx2(band, out) };
         }
     }
+    #[cfg(target_arch = "aarch64")]
+    arm::long(band, out);
+    #[cfg(not(target_arch = "aarch64"))]
     portable(band, out);
 }
 
 /// Without instructions of our choice: the compiler's.
+#[cfg(not(target_arch = "aarch64"))]
 fn portable(band: &Band<'_>, out: &mut [u8]) {
     #[inline(always)]
     fn tile<const PIXELS: usize>(
@@ -152,4 +156,67 @@ mod x86 {
         _mm256_set1_epi32,
         |sums, weights, x| _mm256_add_epi32(sums, _mm256_madd_epi16(weights, x))
     );
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    //! Left to itself, the compiler widens before it multiplies.
+    #![expect(unsafe_code, reason = "vectors are arrays of the same size, and any bits are integers")]
+
+    use std::{
+        arch::{
+            aarch64::{int16x8_t, int32x4_t, vdupq_n_s32, vreinterpretq_s16_s32},
+            asm,
+        },
+        mem::transmute,
+    };
+
+    use super::{Band, Step, Sums, over_tiles, run_of};
+
+    /// Adds the products of two inputs with the weights that each has for 8 channels.
+    #[inline(always)]
+    fn add(sums: &mut [int32x4_t; 2], weights: [int16x8_t; 2], x: int16x8_t) {
+        let [low, high] = sums;
+        unsafe {
+            asm!(
+                "smlal {low:v}.4s, {first:v}.4h, {x:v}.h[0]",
+                "smlal2 {high:v}.4s, {first:v}.8h, {x:v}.h[0]",
+                "smlal {low:v}.4s, {second:v}.4h, {x:v}.h[1]",
+                "smlal2 {high:v}.4s, {second:v}.8h, {x:v}.h[1]",
+                low = inout(vreg) *low,
+                high = inout(vreg) *high,
+                first = in(vreg) weights[0],
+                second = in(vreg) weights[1],
+                x = in(vreg_low16) x,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+    }
+
+    pub(super) fn long(band: &Band<'_>, out: &mut [u8]) {
+        #[inline(always)]
+        fn tile<const PIXELS: usize>(
+            band: &Band<'_>,
+            _block: usize,
+            starts: [usize; PIXELS],
+            steps: &[Step],
+        ) -> [Sums; PIXELS] {
+            let mut sums = [[[unsafe { vdupq_n_s32(0) }; 2]; 2]; PIXELS];
+            for (run, steps) in band.runs.iter().zip(steps.chunks_exact(band.pairs)) {
+                let xs = starts.map(|start| run_of(band, start + run));
+                for (at, step) in steps.iter().enumerate() {
+                    let [low, high, second_low, second_high] = unsafe { transmute::<Step, [int16x8_t; 4]>(*step) };
+                    for (sums, xs) in sums.iter_mut().zip(&xs) {
+                        let [x0, x1] = xs[at];
+                        let x =
+                            unsafe { vreinterpretq_s16_s32(vdupq_n_s32(i32::from(x0) & 0xffff | i32::from(x1) << 16)) };
+                        add(&mut sums[0], [low, second_low], x);
+                        add(&mut sums[1], [high, second_high], x);
+                    }
+                }
+            }
+            sums.map(|sums| unsafe { transmute::<[[int32x4_t; 2]; 2], Sums>(sums) })
+        }
+        over_tiles!(band, band.pairs, out, tile, 4, 2, 1);
+    }
 }

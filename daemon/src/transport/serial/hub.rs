@@ -1,0 +1,139 @@
+//! Where the ports' tasks, the run loop's side and the table of nodes meet.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use firmware_profiles::wire::{Fault, Frame};
+use picket_core::{Input, LinkTerms, job::TransportId};
+use serde_json::json;
+use tokio::sync::{Notify, mpsc};
+
+use super::nodes::{EPOCH, Heard, Nodes, Out};
+use crate::{
+    ports::{Clock, Event, Inbox},
+    telemetry::Telemetry,
+};
+
+pub(super) struct Hub {
+    pub id: TransportId,
+    pub nodes: Mutex<Nodes>,
+    /// Frames to each port.
+    pub lines: Vec<mpsc::Sender<Vec<u8>>>,
+    /// Paths of the ports, for people.
+    pub paths: Vec<String>,
+    /// What became of rows. At most a delivery window is unconfirmed, which is the room of this channel.
+    pub confirm: mpsc::Sender<Input>,
+    pub inbox: Inbox,
+    pub clock: Clock,
+    pub telemetry: Arc<Telemetry>,
+    /// Something may be due earlier than it was.
+    pub wake: Notify,
+}
+
+impl Hub {
+    pub fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        // The table is whole between any two of its calls, and none of them panics.
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What came in on a port. Never waits: a job that finds no room stays with its node.
+    pub fn hear(&self, port: usize, result: Result<Frame<'_>, Fault>) {
+        let place = self.inbox.try_reserve().ok();
+        let heard = Heard { now: self.clock.now(), wall_us: wall_us(), port, room: place.is_some() };
+        let mut out = Vec::new();
+        self.nodes().hear(heard, result, &mut out);
+        let mut place = place;
+        for one in out {
+            match one {
+                // There is one at most, and its place was there before.
+                Out::Job(request) => {
+                    if let Some(place) = place.take() {
+                        place.send(Event::Job(request));
+                    }
+                }
+                other => self.perform(other),
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// Lets the table decide, and does what it says.
+    pub fn with(&self, decide: impl FnOnce(&mut Nodes, &mut Vec<Out>)) {
+        let mut out = Vec::new();
+        decide(&mut self.nodes(), &mut out);
+        for one in out {
+            self.perform(one);
+        }
+        self.wake.notify_one();
+    }
+
+    fn perform(&self, out: Out) {
+        let transport = self.id;
+        match out {
+            // Nothing is lost that way: both sides repeat what has no answer.
+            Out::Send { port, bytes } => {
+                if self.lines.get(port).is_none_or(|line| line.try_send(bytes).is_err()) {
+                    self.telemetry.link_failed("serial/no-room");
+                }
+            }
+            Out::Job(_) => {} // Only a frame brings one.
+            Out::Done { row, taken } => {
+                let input = if taken {
+                    Input::Confirmed { transport, row, epoch: EPOCH }
+                } else {
+                    Input::Undeliverable { transport, row, epoch: EPOCH }
+                };
+                if self.confirm.try_send(input).is_err() {
+                    tracing::error!(row = row.0, "more rows than a delivery window; this one stays unconfirmed");
+                }
+            }
+            Out::Count(code) => self.telemetry.link_failed(code),
+            Out::Twice { node, port, other } => {
+                let path = |port: usize| self.paths.get(port).map_or("", String::as_str);
+                let (refused, kept) = (path(port), path(other));
+                tracing::warn!(%node, refused, kept, "serial/two-nodes-one-id: one of them is refused");
+                self.telemetry.link_failed("serial/two-nodes-one-id");
+                // Where the inbox is full, the log has said it.
+                let _ = self.inbox.try_send(Event::News(json!({
+                    "event": "two-nodes-one-id", "code": "serial/two-nodes-one-id",
+                    "node": node.to_string(), "refused": refused, "kept": kept,
+                })));
+            }
+        }
+    }
+
+    /// Sends again what is due.
+    pub async fn keep_time(self: Arc<Self>) {
+        loop {
+            let due = self.nodes().next_due().map(|due| tokio::time::Instant::from_std(self.clock.instant(due)));
+            let sleep = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep => self.with(|nodes, out| nodes.tick(self.clock.now(), out)),
+                () = self.wake.notified() => {}
+            }
+        }
+    }
+
+    /// Brings confirmations to the run loop. `deliver` must not wait for the loop's inbox: the loop itself calls it.
+    pub async fn report(self: Arc<Self>, mut confirmations: mpsc::Receiver<Input>) {
+        let up = Input::LinkUp { transport: self.id, epoch: EPOCH, terms: LinkTerms::default() };
+        if self.inbox.send(Event::Core(up)).await.is_err() {
+            return;
+        }
+        while let Some(input) = confirmations.recv().await {
+            if self.inbox.send(Event::Core(input)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What nodes set their clocks by.
+fn wall_us() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
