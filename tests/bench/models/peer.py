@@ -59,4 +59,5 @@ def main():
         print(json.dumps(times), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
