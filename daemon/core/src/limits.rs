@@ -273,6 +273,8 @@ pub const SERIAL_QUEUE: usize = 64;
 pub const NODES: usize = 16;
 /// … jobs of one of them that are not answered yet, or whose answer has no receipt; one more is refused for now …
 pub const NODE_JOBS: usize = 12;
+/// … the last ones whose answer it confirmed, which are not taken again …
+pub const NODE_CLOSED: usize = 32;
 /// … and answers that wait for it, later revisions included: all nodes together fill a delivery window, and no more.
 pub const NODE_ROWS: usize = DELIVERY_WINDOW / NODES;
 /// Frames that a node may have under way without an acknowledgement.

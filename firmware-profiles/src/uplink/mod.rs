@@ -31,9 +31,11 @@ pub const REPEAT_US: u64 = 250_000;
 pub const GREET_AGAIN_US: u64 = 30_000_000;
 /// Receipts that wait for the line. One that finds no room is not lost: the gateway repeats its verdict.
 const RECEIPTS: usize = 4;
-/// Jobs whose latest revision a node remembers. Fewer are too few: over a line that loses every other message, a verdict
-/// comes again after twenty others.
-pub const ANSWERED: usize = 32;
+/// Verdicts that a node remembers, so that it tells none of them twice.
+pub const ANSWERED: usize = 64;
+/// A gateway sends a node at most this many verdicts from the oldest one without a receipt on, that one included: what
+/// may come again is remembered. A quarter of [`ANSWERED`], because a gateway that was killed counts anew.
+pub const VERDICTS_AHEAD: usize = ANSWERED / 4;
 /// A Hello or a receipt on the wire is never longer.
 const SHORT_FRAME: usize = 128;
 
@@ -43,7 +45,7 @@ pub enum Heard<'a> {
     /// The gateway is there; for the first time, or again.
     Welcomed,
     /// The answer to a job, or a later one. Each revision is told once, and none after a later one, also where the line
-    /// lost the receipt and the gateway repeats it; [`ANSWERED`] jobs are remembered for that.
+    /// lost the receipt and the gateway repeats it: it keeps to [`VERDICTS_AHEAD`].
     Verdict(Verdict<'a>),
     /// The gateway has the frame.
     Acknowledged {
@@ -91,7 +93,7 @@ pub struct Uplink<const SLOTS: usize, const BYTES: usize, const HEARD: usize = 2
     receiver: Receiver<HEARD>,
     clock: Option<ClockOffset>,
     receipts: [Option<(u32, u16)>; RECEIPTS],
-    /// The latest revision of the jobs that were answered last; a ring.
+    /// The verdicts that were told last; a ring. A later revision takes a place of its own.
     answered: [(u32, u16); ANSWERED],
     oldest: usize,
     sending: Sending<BYTES>,
@@ -305,13 +307,12 @@ impl<const SLOTS: usize, const BYTES: usize, const HEARD: usize> Uplink<SLOTS, B
 
 /// Whether this revision, or a later one, was not there before.
 fn is_news((answered, oldest): (&mut [(u32, u16); ANSWERED], &mut usize), verdict: &Verdict<'_>) -> bool {
-    if let Some((_, latest)) = answered.iter_mut().find(|(seq, latest)| *seq == verdict.seq && *latest > 0) {
-        let later = verdict.revision > *latest;
-        *latest = verdict.revision.max(*latest);
-        return later;
+    let told = |(seq, revision): &(u32, u16)| *seq == verdict.seq && *revision >= verdict.revision.max(1);
+    if answered.iter().any(told) {
+        return false;
     }
     if let Some(place) = answered.get_mut(*oldest) {
-        *place = (verdict.seq, verdict.revision);
+        *place = (verdict.seq, verdict.revision.max(1));
     }
     *oldest = (*oldest + 1) % ANSWERED;
     true

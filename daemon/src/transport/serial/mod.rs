@@ -5,6 +5,8 @@
 //! which node hears what, and when, is decided in `nodes.rs`, without a port and without a clock.
 
 mod bucket;
+#[cfg(test)]
+mod exchange_tests;
 mod hub;
 mod line;
 mod nodes;

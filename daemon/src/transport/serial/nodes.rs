@@ -9,7 +9,7 @@
 mod owing;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -111,6 +111,8 @@ struct Node {
     windows: Windows,
     /// Jobs that are not answered, or whose answer has no receipt.
     open: BTreeSet<u32>,
+    /// Jobs whose answer it confirmed last: their late repetitions are not asked again.
+    closed: VecDeque<u32>,
     /// That its id is used twice has been said.
     contested: bool,
 }
@@ -212,12 +214,13 @@ impl Nodes {
             bucket: Bucket::new(self.rules.rate, now),
             windows: Windows::new(profile),
             open: BTreeSet::new(),
+            closed: VecDeque::new(),
             contested: false,
         };
         let node = self.nodes.entry(address.node).or_insert(fresh);
         let restarted = node.boot != address.boot;
         if restarted {
-            node.open.clear();
+            (node.open, node.closed) = (BTreeSet::new(), VecDeque::new());
             node.windows = Windows::new(profile);
             (node.boot, node.contested, node.clock) = (address.boot, false, clock);
         }
@@ -301,6 +304,10 @@ impl Nodes {
             return Ok(());
         }
         let node = self.nodes.get_mut(&address.node).ok_or(RejectCode::HELLO_FIRST)?;
+        if node.closed.contains(&address.seq) {
+            self.send(address.node, Body::Ack { seq: address.seq }, out);
+            return Ok(());
+        }
         let full = node.open.len() >= limits::NODE_JOBS && !node.open.contains(&address.seq);
         if full || self.stopping || !heard.room {
             return Err(RejectCode::BUSY);
@@ -338,15 +345,6 @@ impl Nodes {
             owed.into_iter().for_each(|address| self.call(port, address, out));
         } else {
             self.ports.remove(&port);
-        }
-    }
-
-    /// A node that this process has not heard greets by itself every half minute only. Told to say Hello first it does so
-    /// at once; another node, or another start of it, leaves that alone.
-    fn call(&self, port: usize, job: Address, out: &mut Vec<Out>) {
-        if !self.nodes.contains_key(&job.node) {
-            let body = Body::Reject { seq: job.seq, code: RejectCode::HELLO_FIRST };
-            out.push(Out::Send { port, bytes: frame(Address { seq: 0, ..job }, body) });
         }
     }
 
