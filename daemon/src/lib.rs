@@ -10,6 +10,7 @@ pub mod config;
 pub mod decisions;
 pub mod export;
 mod failpoint;
+pub mod gpio;
 pub mod inference;
 pub mod labelled;
 pub mod ledger;

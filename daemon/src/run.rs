@@ -142,6 +142,7 @@ pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>)
         }
         failpoint::hit("run-loop");
         house.settle();
+        house.attend_outputs();
         if house.broken().is_some() {
             break;
         }
@@ -171,6 +172,8 @@ async fn sleep_until(wake: Option<Instant>) {
 
 /// Transports say good-bye together, within a limit.
 async fn close(mut house: House) {
+    // Before anything that takes time: nobody moves them any more.
+    house.release_outputs();
     house.announce_state("stopped");
     let closing: Vec<_> =
         house.take_transports().into_iter().map(|slot| tokio::spawn(slot.transport.close())).collect();

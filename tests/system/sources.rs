@@ -1,6 +1,6 @@
 //! Cameras and folders: jobs that nobody sends.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, io::Write, path::Path, time::Duration};
 
 use picket_tests::{
     broker::Mosquitto,
@@ -9,6 +9,7 @@ use picket_tests::{
     daemon::Daemon,
     free_port, get, shared, until, until_ready,
 };
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 
 const RESULT: &str = "picket/v1/press-4/result/photo";
@@ -137,7 +138,7 @@ async fn a_camera_that_dies_stalls_and_writes_garbage_is_answered_whenever_it_sh
 }
 
 #[tokio::test]
-async fn the_newest_frame_wins_and_heat_lowers_the_rate() {
+async fn the_newest_frame_wins() {
     let source = "[[source]]\nname = \"cam\"\nkind = \"exec\"\nmodel = \"photo\"\nmax_fps = 2.0\n\
                   format = \"raw\"\nwidth = 224\nheight = 224\npixel = \"rgb24\"\n\
                   command = [\"sh\", \"-c\", \"while :; do head -c 301056 /dev/zero; sleep 0.02; done\"]\n";
@@ -154,6 +155,91 @@ async fn the_newest_frame_wins_and_heat_lowers_the_rate() {
     assert!(jobs < 60 && jobs + replaced <= frames + 100, "{frames} frames, {jobs} jobs, {replaced} replaced");
     scene.daemon.terminate();
     assert!(scene.daemon.wait(Duration::from_secs(15)).success());
+}
+
+#[tokio::test]
+async fn a_light_barrier_says_which_frames_are_looked_at() {
+    let source = "[[source]]\nname = \"cam\"\nkind = \"exec\"\nmodel = \"photo\"\nformat = \"raw\"\nwidth = 224\nheight = 224\n\
+                  pixel = \"rgb24\"\ncommand = [\"sh\", \"-c\", \"while :; do head -c 150528 /dev/zero; sleep 0.02; done\"]\n\
+                  trigger = { chip = \"file:{folder}/barrier\" }\n";
+    let Some(mut scene) = Scene::start("durable = false\n", source, |_| ()).await else { return };
+    let event = scene.event().await;
+    assert_eq!(event.0, "source/no-line", "there is no pipe yet: {}", event.1);
+    let barrier = scene.folder.path().join("barrier");
+    mkfifoat(CWD, &barrier, Mode::RUSR | Mode::WUSR).unwrap();
+    assert_eq!(scene.event().await.0, "source/back");
+    until("frames come", || async { scene.count("frames").await > 20 }).await;
+    assert_eq!(scene.count("jobs").await, 0, "nobody has asked for one");
+    let mut pipe = fs::OpenOptions::new().write(true).open(&barrier).unwrap();
+    for part in 1..=3 {
+        writeln!(pipe, "part {part}").unwrap();
+        scene.answer().await;
+    }
+    let frames = scene.count("frames").await;
+    until("more frames come", || async { scene.count("frames").await > frames + 20 }).await;
+    let counted = [scene.count("edges").await, scene.count("jobs").await, scene.count("missed").await];
+    assert_eq!(counted, [3, 3, 0], "one frame for each edge, and none else");
+}
+
+#[tokio::test]
+async fn a_sensor_without_a_bus_is_told_and_the_rest_goes_on() {
+    let source = "[[source]]\nname = \"drive\"\nkind = \"sensor\"\nmodel = \"photo\"\nbus = \"{folder}/i2c-1\"\n\
+                  profile = \"motor-current\"\nsensors = [{ kind = \"ina219\" }]\n";
+    let Some(mut scene) = Scene::start("durable = false\n", source, |_| ()).await else { return };
+    let (code, message) = scene.event().await;
+    let bus = scene.folder.path().join("i2c-1");
+    assert!(code == "source/no-bus" && message.contains(&format!("there is no bus {}", bus.display())), "{message}");
+    // Something is there, and it is no bus.
+    fs::write(&bus, "").unwrap();
+    until("it is tried again", || async { scene.count("no-sensor").await >= 2 }).await;
+    let photo = fs::read(scene.photos.join("golden_retriever.jpeg")).unwrap();
+    let job = Job { payload: photo.into(), content_type: Some("image/jpeg"), ..Job::default() };
+    assert!(scene.client.ask("picket/v1/press-4/job/photo", &job).await["answer"].is_object());
+    scene.daemon.terminate();
+    assert!(scene.daemon.wait(Duration::from_secs(15)).success());
+}
+
+/// What `picket check` says of a source of the model `digits`.
+fn check(source: &str) -> (Option<i32>, String) {
+    let file = tempfile::tempdir().unwrap();
+    let path = file.path().join("picket.toml");
+    let digits = picket_tests::root().join("models/digits");
+    let model = format!("[[model]]\nname = \"digits\"\nbundle = \"{}\"\n", digits.display());
+    fs::write(
+        &path,
+        format!("[store]\npath = \"store\"\n{model}[[source]]\nname = \"s\"\nmodel = \"digits\"\n{source}"),
+    )
+    .unwrap();
+    let output = picket_tests::daemon::picket(&["check", "--config", path.to_str().unwrap()]);
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn what_is_wrong_with_a_source_is_found_before_anything_starts_and_what_is_missing_is_said() {
+    let sensor =
+        "kind = \"sensor\"\nbus = \"/dev/i2c-99\"\nprofile = \"motor-current\"\nsensors = [{ kind = \"ina219\" }]\n";
+    let (code, said) = check(sensor);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("missing now: source s: there is no bus /dev/i2c-99"), "{said}");
+    let camera = "kind = \"exec\"\ncommand = [\"true\"]\ntrigger = { chip = \"gpiochip99\", line = 4 }\n";
+    let (code, said) = check(camera);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("missing now: source s: there is no GPIO chip \"gpiochip99\""), "{said}");
+    for (source, wanted) in [
+        (sensor.replace("motor-current", "motor-curent"), "did you mean `motor-current`?"),
+        (sensor.replace("ina219", "ina2190"), "did you mean `ina219`?"),
+        (sensor.replace("\"ina219\"", "\"ina219\", address = 3"), "a ina219 cannot have this address; possible: 0x40"),
+        (sensor.replace("ina219", "lis3dh"), "these sensors measure x in g, y in g, z in g"),
+        (format!("{sensor}every_ms = 0\n"), "`every_ms` is 0; possible: 1 to 86400000"),
+        (camera.replace("line = 4", "edge = \"up\""), "a chip needs a `line`"),
+        (camera.replace("line = 4", "line = 4, edge = \"up\""), "unknown edge `up`"),
+        (camera.replace("line = 4", "line = 4, debounce = 3"), "unknown key `debounce`; did you mean `debounce_ms`?"),
+        (camera.replace("\"exec\"", "\"exe\""), "did you mean `exec`?"),
+    ] {
+        let (code, said) = check(&source);
+        assert!(code == Some(78) && said.contains(wanted), "{source}\n{said}");
+    }
 }
 
 const FOLDER: &str =

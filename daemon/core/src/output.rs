@@ -1,6 +1,7 @@
 //! What a line to the outside does about an answer: a reject gate, a lamp. Pure; who owns the line tells the time.
 
 use crate::{
+    limits,
     said::Said,
     time::{Moment, Span},
 };
@@ -99,13 +100,24 @@ impl Switch {
         };
     }
 
-    pub fn is_active(&self, now: Moment) -> bool {
-        self.until.is_some_and(|until| now < until)
+    /// Whether the line is to be active. `attended`: when whoever decides was seen last. One that hangs says nothing any
+    /// more, so the line goes back after [`limits::OUTPUT_PATIENCE`], and comes when it is seen again, if it is still time.
+    pub fn is_active(&self, now: Moment, attended: Moment) -> bool {
+        self.end(attended).is_some_and(|end| now < end)
+    }
+
+    /// It would be active, if whoever decides had been seen.
+    pub fn is_unattended(&self, now: Moment, attended: Moment) -> bool {
+        self.until.is_some_and(|until| now < until) && !self.is_active(now, attended)
     }
 
     /// When it goes back by itself.
-    pub fn next_deadline(&self) -> Option<Moment> {
-        self.until.filter(|until| *until != FOREVER)
+    pub fn next_deadline(&self, now: Moment, attended: Moment) -> Option<Moment> {
+        self.end(attended).filter(|end| now < *end)
+    }
+
+    fn end(&self, attended: Moment) -> Option<Moment> {
+        self.until.map(|until| until.min(attended + limits::OUTPUT_PATIENCE))
     }
 }
 
@@ -169,13 +181,13 @@ mod tests {
     #[test]
     fn a_pulse_ends_by_itself_and_begins_anew_with_the_next() {
         let mut switch = Switch::new(Act::Pulse(ms(200)));
-        assert!(!switch.is_active(at(0)) && switch.next_deadline().is_none());
+        assert!(!switch.is_active(at(0), at(0)) && switch.next_deadline(at(0), at(0)).is_none());
         switch.hear(at(0), Verdict::Counts);
         switch.hear(at(100), Verdict::Other);
-        assert!(switch.is_active(at(199)) && !switch.is_active(at(200)));
+        assert!(switch.is_active(at(199), at(199)) && !switch.is_active(at(200), at(200)));
         switch.hear(at(150), Verdict::Counts);
-        assert_eq!((switch.is_active(at(349)), switch.next_deadline()), (true, Some(at(350))));
-        assert!(!switch.is_active(at(350)));
+        assert_eq!((switch.is_active(at(349), at(349)), switch.next_deadline(at(349), at(349))), (true, Some(at(350))));
+        assert!(!switch.is_active(at(350), at(350)));
     }
 
     #[test]
@@ -183,12 +195,26 @@ mod tests {
         let mut switch = Switch::new(Act::Set { hold: None });
         for unclear in [Verdict::Other, Verdict::Late] {
             switch.hear(at(0), Verdict::Counts);
-            assert!(switch.is_active(at(1_000_000)) && switch.next_deadline().is_none());
+            assert!(switch.is_active(at(1_000_000), at(1_000_000)));
             switch.hear(at(1), unclear);
-            assert!(!switch.is_active(at(1)));
+            assert!(!switch.is_active(at(1), at(1)));
         }
         let mut switch = Switch::new(Act::Set { hold: Some(ms(500)) });
         switch.hear(at(0), Verdict::Counts);
-        assert!(switch.is_active(at(499)) && !switch.is_active(at(500)));
+        assert!(switch.is_active(at(499), at(499)) && !switch.is_active(at(500), at(500)));
+    }
+
+    #[test]
+    fn a_line_goes_back_when_nobody_looks_after_it_and_comes_when_somebody_does() {
+        let patience = limits::OUTPUT_PATIENCE.as_micros() / 1_000;
+        let mut switch = Switch::new(Act::Set { hold: None });
+        switch.hear(at(0), Verdict::Counts);
+        assert_eq!(switch.next_deadline(at(5), at(5)), Some(at(5 + patience)));
+        assert!(switch.is_active(at(4 + patience), at(5)) && !switch.is_active(at(5 + patience), at(5)));
+        assert!(switch.is_unattended(at(5 + patience), at(5)));
+        assert_eq!(switch.next_deadline(at(5 + patience), at(5)), None, "it would turn for ever");
+        assert!(switch.is_active(at(6 + patience), at(6 + patience)), "the newest answer still stands");
+        switch.hear(at(7 + patience), Verdict::Other);
+        assert!(!switch.is_unattended(at(9 * patience), at(5)), "there is nothing to look after");
     }
 }

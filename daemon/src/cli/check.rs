@@ -72,10 +72,11 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What sources need and is not there at the moment. Nothing is opened.
+/// What sources and outputs need and is not there at the moment. Nothing is taken.
 fn missing(config: &Config) -> Vec<String> {
-    let said = config.sources.iter().filter_map(|source| Some((&source.name, source.setup.missing()?)));
-    said.map(|(name, what)| format!("source {name}: {what}")).collect()
+    let sources = config.sources.iter().filter_map(|source| Some(("source", &source.name, source.setup.missing()?)));
+    let outputs = config.outputs.iter().filter_map(|output| Some(("output", &output.name, output.place.missing()?)));
+    sources.chain(outputs).map(|(kind, name, what)| format!("{kind} {name}: {what}")).collect()
 }
 
 fn print_board(board: &Board) {

@@ -6,6 +6,7 @@ mod document;
 mod escalation;
 mod model;
 mod output;
+pub mod pin;
 mod provider;
 mod records;
 pub mod redact;
@@ -101,7 +102,8 @@ impl Config {
         if models.is_empty() {
             return Err(document.error("config/missing", "there is no [[model]]; a Picket needs at least one"));
         }
-        let sources = source::check_all(&document.tables("source")?, folder, &models, store.durable)?;
+        let sources =
+            source::check_all(&document.tables("source")?, (folder, &device.board.profile), &models, store.durable)?;
         let outputs = output::check_all(&document.tables("output")?, folder, &models, &device.board.profile)?;
         if transports.is_empty() && sources.is_empty() {
             let names: Vec<String> = kinds.transports.iter().map(|kind| format!("[{}]", kind.name())).collect();

@@ -8,11 +8,12 @@ use toml::Spanned;
 
 use super::{
     model::ModelConfig,
-    section::{ConfigError, Section, unknown_word},
+    pin,
+    section::{ConfigError, Section},
     source::model_of,
     words::{Names, choose, number},
 };
-use crate::{board::Profile, output::Place};
+use crate::{board::Profile, gpio::Place};
 
 /// A checked output. Whether the model has these labels is seen when it is there.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,7 +95,7 @@ fn check(
         None => false,
     };
     Ok(OutputConfig {
-        place: place(section, &raw, folder, board)?,
+        place: pin::place(section, (&raw.pin, &raw.chip, &raw.line), folder, board)?,
         act: act(section, &raw)?,
         name: raw.name.into_inner().into(),
         model: model.name.clone(),
@@ -125,33 +126,5 @@ fn act(section: &Section<'_>, raw: &Raw) -> Result<Act, ConfigError> {
             Ok(Act::Set { hold: hold.as_ref().map(|hold| span("hold_ms", hold)).transpose()? })
         }
         _ => Err(section.error(None, "an output needs `pulse_ms`, or `set = true` (and perhaps `hold_ms`)")),
-    }
-}
-
-fn place(section: &Section<'_>, raw: &Raw, folder: &Path, board: &Profile) -> Result<Place, ConfigError> {
-    match (&raw.pin, &raw.chip, &raw.line) {
-        (Some(pin), None, None) => {
-            let found = board.line(pin.get_ref());
-            let place = found.map(|(chip, line)| Place::Chip { chip: chip.to_owned(), line });
-            place.ok_or_else(|| {
-                let known: Vec<&str> =
-                    board.gpio.iter().flat_map(|gpio| gpio.pins.keys()).map(String::as_str).collect();
-                let message = if known.is_empty() {
-                    format!("no pins are known of board {}; say `chip` and `line`", board.name)
-                } else {
-                    unknown_word("pin", pin.get_ref(), &known)
-                };
-                section.fault("config/unknown-name", Some(pin.span()), message)
-            })
-        }
-        (None, Some(chip), line) => match (chip.get_ref().strip_prefix("file:"), line) {
-            (Some(path), None) if !path.is_empty() => Ok(Place::File(folder.join(path))),
-            (None, Some(line)) if !chip.get_ref().is_empty() => {
-                let line = number(section, "line", Some(line), 0..=65_535, 0)?;
-                Ok(Place::Chip { chip: chip.get_ref().clone(), line: line as u32 })
-            }
-            _ => Err(section.error(Some(chip.span()), "a chip needs a `line`; `file:` and a path needs none")),
-        },
-        _ => Err(section.error(None, "an output needs a `pin`, or a `chip` and a `line`")),
     }
 }

@@ -11,7 +11,10 @@ use super::{
     section::{ConfigError, Section, unknown_word},
     words::{Names, choose, number},
 };
-use crate::source::{SOURCES, SourceSetup};
+use crate::{
+    board::Profile,
+    source::{SOURCES, SourceSetup},
+};
 
 /// A checked source.
 pub struct SourceConfig {
@@ -37,7 +40,7 @@ struct Raw {
 /// `keeps`: the store outlives the process.
 pub(super) fn check_all(
     sections: &[Section<'_>],
-    folder: &Path,
+    surroundings: (&Path, &Profile),
     models: &[ModelConfig],
     keeps: bool,
 ) -> Result<Vec<SourceConfig>, ConfigError> {
@@ -45,12 +48,12 @@ pub(super) fn check_all(
         return Err(section.error(None, format!("one Picket has at most {} sources", limits::SOURCES)));
     }
     let mut names = Names::new("source");
-    sections.iter().map(|section| check(section, folder, models, keeps, &mut names)).collect()
+    sections.iter().map(|section| check(section, surroundings, models, keeps, &mut names)).collect()
 }
 
 fn check(
     section: &Section<'_>,
-    folder: &Path,
+    (folder, board): (&Path, &Profile),
     models: &[ModelConfig],
     keeps: bool,
     names: &mut Names,
@@ -65,7 +68,7 @@ fn check(
     let model = model_of(section, &raw.model, models)?;
     let own = ["name", "kind", "model", "deadline_ms", "privacy"];
     let rest = own.iter().fold(section.clone(), |section, key| section.without(key));
-    let setup = kind.configure(rest, folder)?;
+    let setup = kind.configure(rest, folder, board)?;
     if setup.wants_durable() && !(keeps && model.durable) {
         let message =
             "this kind of source needs a store and a model that are `durable`: it lets go of what was answered";

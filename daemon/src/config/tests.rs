@@ -167,7 +167,7 @@ fn unknown_keys_get_the_nearest_right_one() {
     assert_eq!(
         mistake("xyz = 1\n"),
         "error[config/unknown-key]: picket.toml:1:1: unknown key `xyz`; known here: device, store, model, escalation, \
-         provider, decisions, export, mqtt, http"
+         provider, decisions, export, source, output, mqtt, http"
     );
     assert_eq!(
         mistake(&with_model("dead_line = 3\n")),

@@ -1,10 +1,11 @@
 //! Outputs: lines to the outside that move when a model answers. Each has a thread of its own, off the way of a job, and one
 //! place for what is to be done: the newest answer takes it.
 
-mod line;
-
 use std::{
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -16,8 +17,8 @@ use picket_core::{
 };
 use serde_json::json;
 
-pub use self::line::{Fault, Line, Place};
 use crate::{
+    gpio::{Fault, Line, Place},
     ports::{Clock, Event, Inbox},
     telemetry::Telemetry,
 };
@@ -36,7 +37,11 @@ pub struct Plan {
 
 /// All outputs. When it goes, every line goes into its safe state first.
 #[derive(Default)]
-pub struct Outputs(Vec<Output>);
+pub struct Outputs {
+    outputs: Vec<Output>,
+    /// When the run loop was seen last, in µs of its clock.
+    attended: Arc<AtomicU64>,
+}
 
 struct Output {
     plan: Plan,
@@ -70,6 +75,7 @@ impl Outputs {
     /// # Errors
     /// The system gives no thread.
     pub fn start(plans: Vec<Plan>, inbox: &Inbox, clock: Clock, telemetry: &Arc<Telemetry>) -> std::io::Result<Self> {
+        let attended = Arc::new(AtomicU64::new(clock.now().as_micros()));
         let start = |plan: Plan| {
             let shared = Arc::new(Shared::default());
             let worker = Worker {
@@ -80,6 +86,8 @@ impl Outputs {
                 retry: Duration::from_micros(limits::OUTPUT_RETRY.as_micros()),
                 try_at: Instant::now(),
                 is_out: false,
+                is_unattended: false,
+                attended: attended.clone(),
                 clock,
                 inbox: inbox.clone(),
                 telemetry: telemetry.clone(),
@@ -87,12 +95,30 @@ impl Outputs {
             let worker = thread::Builder::new().name("output".to_owned()).spawn(move || worker.live())?;
             Ok(Output { plan, shared, telemetry: telemetry.clone(), worker: Some(worker) })
         };
-        plans.into_iter().map(start).collect::<Result<_, _>>().map(Self)
+        plans
+            .into_iter()
+            .map(start)
+            .collect::<Result<_, _>>()
+            .map(|outputs| Self { outputs, attended: attended.clone() })
+    }
+
+    /// The run loop is there and makes progress.
+    pub fn attend(&self, now: Moment) {
+        let before = Moment::from_micros(self.attended.swap(now.as_micros(), Ordering::Relaxed));
+        if now.since(before) >= limits::OUTPUT_PATIENCE {
+            self.outputs.iter().for_each(|output| output.shared.changed.notify_one());
+        }
+    }
+
+    /// When [`Self::attend`] is due.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let last = Moment::from_micros(self.attended.load(Ordering::Relaxed));
+        (!self.outputs.is_empty()).then(|| last + limits::OUTPUT_ATTEND)
     }
 
     /// An answer of `model`, or of whoever answers in its place. Waits for nobody.
     pub fn hear(&self, models: &[&str], seen: &Seen<'_>) {
-        for output in self.0.iter().filter(|output| models.contains(&&*output.plan.model)) {
+        for output in self.outputs.iter().filter(|output| models.contains(&&*output.plan.model)) {
             let verdict = output.plan.rule.judge(seen);
             if verdict == Verdict::Late {
                 output.telemetry.output(&output.plan.name, "late");
@@ -120,11 +146,11 @@ impl Outputs {
 
 impl Drop for Outputs {
     fn drop(&mut self) {
-        for output in &self.0 {
+        for output in &self.outputs {
             output.shared.slot.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
             output.shared.changed.notify_one();
         }
-        for output in &mut self.0 {
+        for output in &mut self.outputs {
             let _ = output.worker.take().map(JoinHandle::join);
         }
     }
@@ -140,6 +166,9 @@ struct Worker {
     retry: Duration,
     try_at: Instant,
     is_out: bool,
+    /// That the run loop hangs has been said.
+    is_unattended: bool,
+    attended: Arc<AtomicU64>,
     clock: Clock,
     inbox: Inbox,
     telemetry: Arc<Telemetry>,
@@ -181,7 +210,8 @@ impl Worker {
 
     /// What is to be done, or that it is time to look. `None`: the end.
     fn next_order(&self) -> Option<Option<Order>> {
-        let back = self.switch.next_deadline().map(|moment| self.clock.instant(moment));
+        let back =
+            self.switch.next_deadline(self.clock.now(), self.attended()).map(|moment| self.clock.instant(moment));
         let again = self.line.is_none().then_some(self.try_at);
         let wake = [back, again].into_iter().flatten().min();
         let mut slot = self.shared.slot.lock().unwrap_or_else(PoisonError::into_inner);
@@ -203,7 +233,7 @@ impl Worker {
 
     /// A line that comes late begins in its safe state: whatever was to be done is over.
     fn open(&mut self) {
-        match self.plan.place.open(self.plan.safe_high) {
+        match self.plan.place.open_output(self.plan.safe_high) {
             Ok(line) => {
                 self.line = Some((line, self.plan.safe_high));
                 self.switch = Switch::new(self.plan.rule.act);
@@ -216,24 +246,39 @@ impl Worker {
         }
     }
 
-    fn lost(&mut self, Fault { code, message }: &Fault) {
+    fn lost(&mut self, fault: &Fault) {
         self.line = None;
         self.try_at = Instant::now() + self.retry;
         self.retry = (self.retry * 2).min(Duration::from_micros(limits::OUTPUT_RETRY_MAX.as_micros()));
-        self.count(if *code == "output/busy" { "busy" } else { "no-line" });
+        let (what, code) = match fault {
+            Fault::Busy(_) => ("busy", "output/busy"),
+            Fault::NoLine(_) => ("no-line", "output/no-line"),
+        };
+        self.count(what);
         if !std::mem::replace(&mut self.is_out, true) {
-            self.tell(code, message);
+            self.tell(code, &fault.to_string());
         }
     }
 
     fn bring_into_line(&mut self) {
         let now: Moment = self.clock.now();
-        let wanted = self.switch.is_active(now) != self.plan.safe_high;
+        let attended = self.attended();
+        let is_unattended = self.switch.is_unattended(now, attended);
+        if is_unattended && !self.is_unattended {
+            self.count("unattended");
+            self.tell("output/unattended", "the run loop hangs: the line is in its safe state");
+        }
+        self.is_unattended = is_unattended;
+        let wanted = self.switch.is_active(now, attended) != self.plan.safe_high;
         let Some((line, high)) = self.line.as_mut().filter(|(_, high)| *high != wanted) else { return };
         match line.set(wanted) {
             Ok(()) => *high = wanted,
             Err(fault) => self.lost(&fault),
         }
+    }
+
+    fn attended(&self) -> Moment {
+        Moment::from_micros(self.attended.load(Ordering::Relaxed))
     }
 
     fn count(&self, what: &'static str) {

@@ -146,7 +146,8 @@ impl House {
     }
 
     pub fn next_deadline(&self) -> Option<std::time::Instant> {
-        let moments = [self.engine.next_deadline(), self.desk.next_deadline(), self.next_check];
+        let outputs = self.outputs.next_deadline();
+        let moments = [self.engine.next_deadline(), self.desk.next_deadline(), self.next_check, outputs];
         moments.into_iter().flatten().min().map(|moment| self.clock.instant(moment))
     }
 

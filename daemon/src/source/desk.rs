@@ -20,7 +20,6 @@ use crate::{
 
 /// What every source is given.
 pub struct Desk {
-    pub name: Arc<str>,
     /// Whose jobs it makes.
     pub model: Arc<str>,
     /// `None`: the model's.
@@ -29,8 +28,7 @@ pub struct Desk {
     /// Part of its configured rate that it may have at the moment.
     pub rate: SourceRate,
     pub(super) transport: TransportId,
-    pub(super) inbox: Inbox,
-    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) voice: Voice,
     pub(super) ended: mpsc::Receiver<Ended>,
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -58,6 +56,8 @@ impl Desk {
     /// Hands in a job. `mark` comes back with its end, after a restart of the daemon as well.
     pub async fn submit(&self, id: JobId, content: Content, mark: Option<Bytes>) {
         self.count("jobs");
+        // Windows of one sensor follow one another, pictures do not.
+        let key = matches!(content, Content::Raw { .. }).then(|| format!("source/{}", self.name).into());
         let request = Request {
             ticket: None,
             model: self.model.clone(),
@@ -69,17 +69,17 @@ impl Desk {
             privacy: self.privacy,
             content,
             reply: Reply {
-                to: Address { transport: self.transport, to: self.name.clone(), correlation: mark },
+                to: Address { transport: self.transport, to: self.voice.name.clone(), correlation: mark },
                 face: Face::Message { outputs: false },
             },
             amend: false,
             group: None,
-            in_stream: InStream::default(),
+            in_stream: InStream { key, seq: None },
             // Whatever becomes of this very submission is to be heard.
             answer_repeats: true,
         };
         // A loop that is gone answers nothing, and the daemon is about to end.
-        let _ = self.inbox.send(Event::Job(Box::new(request))).await;
+        let _ = self.voice.inbox.send(Event::Job(Box::new(request))).await;
     }
 
     /// The next thing that a source must hear of.
@@ -100,7 +100,8 @@ impl Desk {
     /// Whatever follows from this end is done.
     pub async fn confirm(&self, ended: &Ended) {
         let Some(row) = ended.row else { return };
-        let _ = self.inbox.send(Event::Core(Input::Confirmed { transport: self.transport, row, epoch: EPOCH })).await;
+        let _ =
+            self.voice.inbox.send(Event::Core(Input::Confirmed { transport: self.transport, row, epoch: EPOCH })).await;
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -113,7 +114,25 @@ impl Desk {
             self.confirm(&ended).await;
         }
     }
+}
 
+impl std::ops::Deref for Desk {
+    type Target = Voice;
+
+    fn deref(&self) -> &Voice {
+        &self.voice
+    }
+}
+
+/// How a source is counted and heard of.
+#[derive(Clone)]
+pub struct Voice {
+    pub name: Arc<str>,
+    pub(super) inbox: Inbox,
+    pub(super) telemetry: Arc<Telemetry>,
+}
+
+impl Voice {
     pub fn count(&self, what: &'static str) {
         self.telemetry.source(&self.name, what, 1);
     }

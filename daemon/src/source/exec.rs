@@ -3,15 +3,10 @@
 //! The newest frame wins: while one is in work, the one that waits is replaced by every later one. A frame is not worth a
 //! disk: give its model `durable = false`.
 
-use std::{
-    future::Future,
-    path::Path,
-    pin::Pin,
-    time::{Duration, SystemTime},
-};
+use std::{future::Future, path::Path, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use picket_core::{job::JobId, limits};
+use picket_core::limits;
 use serde::Deserialize;
 use tokio::{
     io::AsyncReadExt,
@@ -22,10 +17,16 @@ use toml::Spanned;
 use super::{
     SourceKind, SourceSetup,
     command::Running,
-    desk::{Desk, Ended, News},
+    desk::{Desk, News},
     frames::{Frames, Layout, Pixel},
+    micros,
+    trigger::{RawTrigger, Trigger},
+    turn::Turn,
 };
-use crate::config::{ConfigError, Section, words};
+use crate::{
+    board::Profile,
+    config::{ConfigError, Section, words},
+};
 
 pub struct Exec;
 
@@ -38,6 +39,7 @@ struct Raw {
     height: Option<Spanned<u64>>,
     pixel: Option<Spanned<String>>,
     max_fps: Option<Spanned<f64>>,
+    trigger: Option<RawTrigger>,
     stall_s: Option<Spanned<u64>>,
 }
 
@@ -46,6 +48,7 @@ struct Setup {
     /// `None`: JPEG after JPEG.
     layout: Option<Layout>,
     max_fps: f64,
+    trigger: Option<Trigger>,
     stall: Duration,
 }
 
@@ -58,7 +61,12 @@ impl SourceKind for Exec {
         "exec"
     }
 
-    fn configure(&self, section: Section<'_>, _folder: &Path) -> Result<Box<dyn SourceSetup>, ConfigError> {
+    fn configure(
+        &self,
+        section: Section<'_>,
+        folder: &Path,
+        board: &Profile,
+    ) -> Result<Box<dyn SourceSetup>, ConfigError> {
         let raw: Raw = section.parse()?;
         if raw.command.get_ref().first().is_none_or(String::is_empty) {
             let message = "`command` is a program and its arguments: [\"rpicam-vid\", \"--codec\", \"mjpeg\", …]";
@@ -71,8 +79,9 @@ impl SourceKind for Exec {
             return Err(section.error(raw.max_fps.map(|fps| fps.span()), message));
         }
         let stall_s = words::number(&section, "stall_s", raw.stall_s.as_ref(), 1..=STALL_MAX_S, STALL_S)?;
+        let trigger = raw.trigger.as_ref().map(|raw| Trigger::check(&section, raw, folder, board)).transpose()?;
         let command = raw.command.into_inner();
-        Ok(Box::new(Setup { command, layout, max_fps, stall: Duration::from_secs(stall_s) }))
+        Ok(Box::new(Setup { command, layout, max_fps, trigger, stall: Duration::from_secs(stall_s) }))
     }
 }
 
@@ -115,11 +124,12 @@ impl SourceSetup for Setup {
             let paths = std::env::var_os("PATH").unwrap_or_default();
             std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
         };
-        (!found).then(|| format!("there is no program {program}"))
+        let no_program = (!found).then(|| format!("there is no program {program}"));
+        no_program.or_else(|| self.trigger.as_ref()?.missing())
     }
 
     fn run(self: Box<Self>, desk: Desk) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(Camera::new(*self, desk).live())
+        Box::pin(async move { Camera::new(*self, desk).live().await })
     }
 }
 
@@ -134,14 +144,7 @@ enum Over {
 struct Camera {
     setup: Setup,
     desk: Desk,
-    /// Tells this process's frames from those of earlier ones.
-    run: u64,
-    number: u64,
-    /// The job that has no answer yet.
-    in_work: Option<JobId>,
-    waiting: Option<Bytes>,
-    /// The next job is not made before this.
-    next_at: Instant,
+    turn: Turn<Bytes>,
     /// An operator has been told that no frames come.
     out: bool,
     /// So the commands before have failed.
@@ -149,19 +152,9 @@ struct Camera {
 }
 
 impl Camera {
-    fn new(setup: Setup, desk: Desk) -> Self {
-        let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        Self {
-            setup,
-            desk,
-            run,
-            number: 0,
-            in_work: None,
-            waiting: None,
-            next_at: Instant::now(),
-            out: false,
-            failures: 0,
-        }
+    fn new(mut setup: Setup, desk: Desk) -> Self {
+        let edges = setup.trigger.take().map(|trigger| trigger.start(&desk));
+        Self { setup, desk, turn: Turn::new(edges), out: false, failures: 0 }
     }
 
     async fn live(mut self) {
@@ -210,7 +203,7 @@ impl Camera {
             tokio::select! {
                 () = sleep_until(until) => return,
                 news = self.desk.news() => match news {
-                    News::Ended(ended) => self.hear(&ended).await,
+                    News::Ended(ended) => self.turn.hear(&self.desk, &ended).await,
                     News::Stop => return,
                 },
             }
@@ -223,15 +216,17 @@ impl Camera {
         let mut buffer = vec![0; limits::SOURCE_READ_BYTES];
         let mut stalled_at = Instant::now() + self.setup.stall;
         loop {
-            self.hand_in(&frames).await;
-            let turn = (self.waiting.is_some() && self.in_work.is_none()).then_some(self.next_at);
+            let apart = apart(self.setup.max_fps, self.desk.rate.get());
+            self.turn.hand_in(&self.desk, apart, |frame| frames.content(frame)).await;
+            let turn = self.turn.due();
             tokio::select! {
                 biased;
                 news = self.desk.news() => match news {
-                    News::Ended(ended) => self.hear(&ended).await,
+                    News::Ended(ended) => self.turn.hear(&self.desk, &ended).await,
                     News::Stop => return Over::Stopped,
                 },
                 () = sleep_until(turn.unwrap_or(stalled_at)), if turn.is_some() => {}
+                () = self.turn.edge() => self.turn.arm(&self.desk),
                 read = running.stdout.read(&mut buffer) => match read {
                     Ok(0) | Err(_) => return Over::Ended,
                     Ok(read) => {
@@ -263,40 +258,27 @@ impl Camera {
         }
         let Some(frame) = newest else { return false };
         self.desk.count_many("frames", found);
-        let replaced = found - 1 + u64::from(self.waiting.replace(frame).is_some());
-        self.desk.count_many("replaced", replaced);
+        self.turn.offer(&self.desk, frame, found);
         if std::mem::take(&mut self.out) {
             self.desk.tell("source/back", "frames come again").await;
         }
         true
     }
-
-    /// The frame that waits becomes a job, if it is its turn.
-    async fn hand_in(&mut self, frames: &Frames) {
-        if self.in_work.is_some() || Instant::now() < self.next_at {
-            return;
-        }
-        let Some(frame) = self.waiting.take() else { return };
-        self.number += 1;
-        let Ok(id) = JobId::new(&format!("{}/{:x}/{}", self.desk.name, self.run, self.number)) else { return };
-        // Kept in step where that is possible: a frame that came a little late does not delay all that follow.
-        let apart = Duration::from_secs_f64(1.0 / (self.setup.max_fps * self.desk.rate.get()).max(1e-3));
-        let now = Instant::now();
-        self.next_at = (self.next_at + apart).max(now + apart / 2);
-        self.in_work = Some(id.clone());
-        self.desk.submit(id, frames.content(frame), None).await;
-    }
-
-    async fn hear(&mut self, ended: &Ended) {
-        self.desk.confirm(ended).await;
-        // What an earlier process has made is no concern of this one. What the store did not take has no name.
-        if ended.job.is_none() || ended.job == self.in_work {
-            self.in_work = None;
-            self.desk.count(if ended.code.is_some() { "failed" } else { "answered" });
-        }
-    }
 }
 
-fn micros(span: picket_core::time::Span) -> Duration {
-    Duration::from_micros(span.as_micros())
+/// Between one job and the next; longer while the board is hot.
+fn apart(max_fps: f64, rate: f64) -> Duration {
+    Duration::from_secs_f64(1.0 / (max_fps * rate).max(1e-3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heat_stretches_the_time_between_two_frames() {
+        assert_eq!(apart(10.0, 1.0), Duration::from_millis(100));
+        assert_eq!(apart(10.0, 0.25), Duration::from_millis(400));
+        assert_eq!(apart(1e-9, 1e-6), Duration::from_secs(1_000));
+    }
 }

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     answer::hex,
+    board::Profile,
     config::{ConfigError, Section, words},
     media::Media,
     ports::Content,
@@ -59,7 +60,12 @@ impl SourceKind for Folder {
         "folder"
     }
 
-    fn configure(&self, section: Section<'_>, folder: &Path) -> Result<Box<dyn SourceSetup>, ConfigError> {
+    fn configure(
+        &self,
+        section: Section<'_>,
+        folder: &Path,
+        _board: &Profile,
+    ) -> Result<Box<dyn SourceSetup>, ConfigError> {
         let raw: Raw = section.parse()?;
         let look = words::number(&section, "look_ms", raw.look_ms.as_ref(), 10..=3_600_000, LOOK_MS)?;
         let delete = match &raw.after {

@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::desk::{Desk, Ended};
+use super::desk::{Desk, Ended, Voice};
 use crate::{
     board::watch::SourceRate,
     config::SourceConfig,
@@ -51,14 +51,12 @@ pub fn start(
         let (sender, receiver) = mpsc::channel(limits::SOURCE_ENDS);
         ended.insert(name.clone(), sender);
         tasks.push(setup.run(Desk {
-            name,
             model,
             deadline,
             privacy,
             rate: rate.clone(),
             transport: context.id,
-            inbox: context.inbox.clone(),
-            telemetry: context.telemetry.clone(),
+            voice: Voice { name, inbox: context.inbox.clone(), telemetry: context.telemetry.clone() },
             ended: receiver,
             stop: stopped.clone(),
         }));

@@ -12,6 +12,10 @@ mod folder;
 mod frames;
 mod hub;
 mod mjpeg;
+mod sampler;
+mod sensor;
+mod trigger;
+mod turn;
 
 use std::{future::Future, path::Path, pin::Pin};
 
@@ -19,20 +23,29 @@ pub use self::{
     desk::Desk,
     hub::{NAME, start},
 };
-use crate::config::{ConfigError, Section};
+use crate::{
+    board::Profile,
+    config::{ConfigError, Section},
+};
 
 /// The registration table: to add a kind of source, add its file, its `mod` line and its line here.
-pub static SOURCES: &[&dyn SourceKind] = &[&exec::Exec, &folder::Folder];
+pub static SOURCES: &[&dyn SourceKind] = &[&exec::Exec, &folder::Folder, &sensor::SensorWindow];
 
 /// A kind of source: `kind` of a `[[source]]` section, one row of [`SOURCES`].
 pub trait SourceKind: Sync {
     fn name(&self) -> &'static str;
 
-    /// Checks the section without the keys that every source has. Opens nothing; a relative path starts from `folder`.
+    /// Checks the section without the keys that every source has. Opens nothing; a relative path starts from `folder`, and
+    /// pins are those of `board`.
     ///
     /// # Errors
     /// The first mistake in the section.
-    fn configure(&self, section: Section<'_>, folder: &Path) -> Result<Box<dyn SourceSetup>, ConfigError>;
+    fn configure(
+        &self,
+        section: Section<'_>,
+        folder: &Path,
+        board: &Profile,
+    ) -> Result<Box<dyn SourceSetup>, ConfigError>;
 }
 
 /// A checked section, ready to start.
@@ -49,4 +62,8 @@ pub trait SourceSetup: Send {
 
     /// Makes jobs until the daemon stops, and listens to what becomes of them until [`Desk::finished`] ends.
     fn run(self: Box<Self>, desk: Desk) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+fn micros(span: picket_core::time::Span) -> std::time::Duration {
+    std::time::Duration::from_micros(span.as_micros())
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::House;
 use crate::{
     ports::{Announcement, Losses, Write},
-    run::ModelSlot,
+    run::{ModelSlot, TransportSlot},
     telemetry::{LinkStatus, ModelStatus, ProviderStatus, Status},
 };
 
@@ -90,6 +90,13 @@ impl House {
     }
 
     /// Of this process and those before it.
+    /// Somebody can send jobs; or nobody is meant to, and sources make them.
+    fn is_reachable(&self) -> bool {
+        let up = |(own, up): (&TransportSlot, &bool)| *up && !own.transport.passes_on();
+        let links = || self.transports.iter().zip(&self.links_up);
+        links().any(up) || links().all(|(own, up)| *up && own.transport.passes_on())
+    }
+
     fn losses(&self) -> Losses {
         let tally = self.engine.tally();
         let mut losses = self.losses_before.clone();
@@ -136,7 +143,7 @@ impl House {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: self.device.to_string(),
             uptime_s: now.since(Moment::ZERO).as_micros() as f64 / 1e6,
-            ready: self.models.iter().any(|slot| slot.state.is_ok()) && self.links_up.iter().any(|up| *up),
+            ready: self.models.iter().any(|slot| slot.state.is_ok()) && self.is_reachable(),
             jobs: self.engine.tally().into(),
             outbox_rows: self.engine.outbox_rows(),
             inquiries: self.engine.open_inquiries(),

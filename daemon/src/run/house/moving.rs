@@ -3,6 +3,7 @@
 use picket_core::{Answer, Outcome, Source, escalation::rating, output::Seen, said::Said};
 
 use super::{House, cargo::Cargo};
+use crate::output::Outputs;
 
 impl House {
     pub(super) fn move_outputs(&self, cargo: &Cargo, outcome: &Outcome) {
@@ -18,6 +19,18 @@ impl House {
                 let seen = Seen { said: said.as_ref(), confidence, certified: answer.certified, age };
                 self.outputs.hear(&models, &seen);
             }
+        }
+    }
+
+    /// All lines go into their safe state.
+    pub fn release_outputs(&mut self) {
+        self.outputs = Outputs::default();
+    }
+
+    /// The loop turns: what it has set may stay.
+    pub fn attend_outputs(&self) {
+        if self.is_healthy() {
+            self.outputs.attend(self.clock.now());
         }
     }
 
