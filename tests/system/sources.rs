@@ -163,8 +163,8 @@ async fn a_light_barrier_says_which_frames_are_looked_at() {
                   pixel = \"rgb24\"\ncommand = [\"sh\", \"-c\", \"while :; do head -c 150528 /dev/zero; sleep 0.02; done\"]\n\
                   trigger = { chip = \"file:{folder}/barrier\" }\n";
     let Some(mut scene) = Scene::start("durable = false\n", source, |_| ()).await else { return };
-    let event = scene.event().await;
-    assert_eq!(event.0, "source/no-line", "there is no pipe yet: {}", event.1);
+    until("it is told that there is no pipe", || async { scene.count("no-trigger").await > 0 }).await;
+    assert!(scene.daemon.log().contains("source/no-line"), "{}", scene.daemon.log());
     let barrier = scene.folder.path().join("barrier");
     mkfifoat(CWD, &barrier, Mode::RUSR | Mode::WUSR).unwrap();
     assert_eq!(scene.event().await.0, "source/back");
@@ -186,9 +186,9 @@ async fn a_sensor_without_a_bus_is_told_and_the_rest_goes_on() {
     let source = "[[source]]\nname = \"drive\"\nkind = \"sensor\"\nmodel = \"photo\"\nbus = \"{folder}/i2c-1\"\n\
                   profile = \"motor-current\"\nsensors = [{ kind = \"ina219\" }]\n";
     let Some(mut scene) = Scene::start("durable = false\n", source, |_| ()).await else { return };
-    let (code, message) = scene.event().await;
     let bus = scene.folder.path().join("i2c-1");
-    assert!(code == "source/no-bus" && message.contains(&format!("there is no bus {}", bus.display())), "{message}");
+    let told = format!("code=\"source/no-bus\" there is no bus {}", bus.display());
+    until("it is told", || async { scene.daemon.log().contains(&told) }).await;
     // Something is there, and it is no bus.
     fs::write(&bus, "").unwrap();
     until("it is tried again", || async { scene.count("no-sensor").await >= 2 }).await;
