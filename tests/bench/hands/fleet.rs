@@ -82,16 +82,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     turn_until(&mut players, true, Duration::from_secs_f64(args.seconds), |_| false);
     let (took, after, spent) = (begin.elapsed().as_secs_f64(), done(&players), cpu_seconds(args.pid)? - cpu);
     let all = |players: &[Player]| {
-        players.iter().all(|player| player.node.under_way() == 0 && player.node.told.len() >= complete(player))
+        players.iter().all(|player| player.node.under_way() == 0 && player.node.told.len() >= player.asked.len())
     };
     turn_until(&mut players, false, PATIENCE, all);
     let sum = |of: fn(&Player) -> u64| players.iter().map(of).sum::<u64>();
     let found = serde_json::json!({
         "nodes": args.nodes, "seconds": took, "baud": args.baud,
         "frames_per_s": (after.0 - before.0) as f64 / took, "answers_per_s": (after.1 - before.1) as f64 / took,
-        "cpu_share": spent / took, "frames": sum(|player| player.node.handed),
+        "cpu_share": spent / took, "frames": sum(|player| player.node.handed), "bytes": sum(|player| player.node.line.bytes),
         "frames_lost": sum(|player| player.node.under_way() as u64),
-        "asked": sum(|player| complete(player) as u64),
+        "asked": sum(|player| player.asked.len() as u64),
         "unanswered": sum(|player| player.asked.iter().filter(|seq| !player.node.told.contains_key(seq)).count() as u64),
         "told_twice": sum(|player| player.node.told.values().filter(|times| **times > 1).count() as u64),
         "failed": sum(|player| player.node.failed.into()), "busy": sum(|player| player.node.busy.into()),
@@ -99,10 +99,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     });
     println!("{found}");
     Ok(())
-}
-
-fn complete(player: &Player) -> usize {
-    player.asked.len()
 }
 
 fn done(players: &[Player]) -> (u64, u64) {

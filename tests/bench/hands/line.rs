@@ -15,8 +15,9 @@ use crate::pty::Pty;
 const BITS_PER_BYTE: f64 = 10.0;
 /// Bytes that reach the gateway together, as a USB adapter of full speed hands them over; a frame's end waits for none.
 const PACKET: usize = 64;
-/// Bytes that the port takes before they are on the line.
-const FIFO: usize = 64;
+/// Bytes that the port takes before they are on the line, as one with DMA does: when this process has to wait for a core, the
+/// line goes on for five milliseconds.
+const FIFO: u32 = 512;
 
 pub struct Line {
     pty: Pty,
@@ -31,6 +32,8 @@ pub struct Line {
     message: Option<Message>,
     /// What has been sent, for whoever looks at it; kept only where somebody does.
     log: Option<Vec<Message>>,
+    /// Bytes that were handed over.
+    pub bytes: u64,
 }
 
 /// Bytes up to 0x00, and when they were on the line.
@@ -54,6 +57,7 @@ impl Line {
             heard_until: now,
             message: None,
             log: log.then(Vec::new),
+            bytes: 0,
         }
     }
 
@@ -100,8 +104,14 @@ impl serial::Error for NoError {
 
 impl serial::Read<u8> for Line {
     fn read(&mut self) -> nb::Result<u8, Self::Error> {
-        let heard = self.incoming.pop_front_if(|(heard, _)| *heard <= self.now);
-        heard.map(|(_, byte)| byte).ok_or(nb::Error::WouldBlock)
+        match self.incoming.front() {
+            Some((heard, byte)) if *heard <= self.now => {
+                let byte = *byte;
+                self.incoming.pop_front();
+                Ok(byte)
+            }
+            _ => Err(nb::Error::WouldBlock),
+        }
     }
 }
 
@@ -110,7 +120,7 @@ impl serial::Write<u8> for Line {
         let (begin, end) = match self.byte {
             None => (self.now, self.now),
             Some(time) => {
-                if self.sent_until > self.now + time * FIFO as u32 {
+                if self.sent_until > self.now + time * FIFO {
                     return Err(nb::Error::WouldBlock);
                 }
                 let begin = self.sent_until.max(self.now);
@@ -118,6 +128,7 @@ impl serial::Write<u8> for Line {
             }
         };
         self.sent_until = end;
+        self.bytes += 1;
         self.outgoing.push_back((end, byte));
         if let Some(log) = &mut self.log {
             let mut message = self.message.take().unwrap_or_else(|| Message { bytes: Vec::new(), begin, end });

@@ -13,8 +13,9 @@ use firmware_profiles::wire::{Body, Receiver};
 
 use crate::{
     figures,
-    line::Message,
+    line::{Line, Message},
     node::{CHANNELS, Node},
+    pty::Pty,
 };
 
 /// A verdict of a class takes about so many bytes on the wire.
@@ -24,37 +25,42 @@ const WARM_UP: usize = 20;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Where the line's other end will be
+    /// Where the line's other end will be, for the daemon
     #[arg(long)]
     port: PathBuf,
+    /// Such a line for `echo`, which is asked in turn: what disturbs one disturbs the other
+    #[arg(long)]
+    echo_port: PathBuf,
     /// Windows of readings, and as many jobs
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 300)]
     rounds: usize,
     #[arg(long, default_value_t = 1_000_000)]
     baud: u32,
-    /// `echo` is at the other end: each frame is answered with bytes that are no verdict
-    #[arg(long)]
-    echo: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut node = Node::new(0x386, &args.port, Some(args.baud), true);
-    if args.echo {
-        return with_echo(args, node);
-    }
+    let mut echo = Line::new(Pty::plug(&args.echo_port), Some(args.baud), true);
     node.until("a welcome", Node::is_welcome)?;
     let mut found = serde_json::Map::new();
     for kind in ["readings", "job"] {
-        let (mut on_the_line, mut waited) = (Vec::new(), Vec::new());
+        let (mut on_the_line, mut waited, mut echoed, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for round in 0..WARM_UP + args.rounds {
             let (asked, heard) = ask(&mut node, kind, round)?;
+            pause(&mut node, round)?;
+            bytes = asked.bytes.len();
+            let (sent, back) = bounce(&mut echo, bytes)?;
+            pause(&mut node, round)?;
             if round >= WARM_UP {
                 on_the_line.push(asked.end.duration_since(asked.begin).as_secs_f64());
                 waited.push(heard.saturating_duration_since(asked.end).as_secs_f64());
+                echoed.push(back.saturating_duration_since(sent.end).as_secs_f64());
             }
-            pause(&mut node, round)?;
         }
-        found.insert(kind.to_owned(), serde_json::json!({ "line": figures(on_the_line), "waited": figures(waited) }));
+        let figures = serde_json::json!({
+            "frame_bytes": bytes, "line": figures(on_the_line), "waited": figures(waited), "echo": figures(echoed),
+        });
+        found.insert(kind.to_owned(), figures);
     }
     anyhow::ensure!(node.failed == 0 && node.rejected == 0, "{} failed, {} refused", node.failed, node.rejected);
     anyhow::ensure!(node.told.values().all(|times| *times == 1), "a verdict was told twice");
@@ -63,8 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One question: what of it was on the line, from the first byte of the first frame to the last of the last; and when its
-/// answer had come.
+/// One question: its last frame, as if that had begun with the first one; and when its answer had come.
 fn ask(node: &mut Node, kind: &str, cycle: usize) -> anyhow::Result<(Message, Instant)> {
     node.line.take_log();
     let seqs: Vec<u32> = if kind == "job" {
@@ -83,7 +88,7 @@ fn ask(node: &mut Node, kind: &str, cycle: usize) -> anyhow::Result<(Message, In
     let sent = by_number(node.line.take_log());
     let of = |seq: &u32| sent.get(seq).context("what was answered was sent");
     let (first, last) = (of(&seqs[0])?, of(&last)?);
-    Ok((Message { bytes: Vec::new(), begin: first.begin, end: last.end }, heard))
+    Ok((Message { begin: first.begin, ..last.clone() }, heard))
 }
 
 /// The first time that each frame of a reading or job was sent.
@@ -106,30 +111,8 @@ fn pause(node: &mut Node, round: usize) -> anyhow::Result<()> {
     node.until("a pause", |_| Instant::now() >= until)
 }
 
-/// The same bytes to somebody who does nothing with them.
-fn with_echo(args: &Args, node: Node) -> anyhow::Result<()> {
-    let mut line = node.line;
-    let mut found = serde_json::Map::new();
-    // A frame of one reading, and one of a job.
-    for (kind, bytes) in [("readings", 155), ("job", 1_970)] {
-        let mut waited = Vec::new();
-        for round in 0..WARM_UP + args.rounds {
-            let (sent, heard) = bounce(&mut line, bytes)?;
-            if round >= WARM_UP {
-                waited.push(heard.saturating_duration_since(sent.end).as_secs_f64());
-            }
-            let until = Instant::now() + Duration::from_micros(2_000 + (round as u64 * 618) % 1_000);
-            while Instant::now() < until {
-                line.pump(Instant::now());
-            }
-        }
-        found.insert(kind.to_owned(), serde_json::json!({ "bytes": bytes, "waited": figures(waited) }));
-    }
-    println!("{}", serde_json::Value::Object(found));
-    Ok(())
-}
-
-fn bounce(line: &mut crate::line::Line, bytes: usize) -> anyhow::Result<(Message, Instant)> {
+/// As many bytes to somebody who does nothing with them.
+fn bounce(line: &mut Line, bytes: usize) -> anyhow::Result<(Message, Instant)> {
     use embedded_hal_nb::serial::{Read as _, Write as _};
     let end = Instant::now() + Duration::from_secs(10);
     let (mut left, mut heard) = (bytes, 0);
