@@ -94,9 +94,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "asked": sum(|player| player.asked.len() as u64),
         "unanswered": sum(|player| player.asked.iter().filter(|seq| !player.node.told.contains_key(seq)).count() as u64),
         "told_twice": sum(|player| player.node.told.values().filter(|times| **times > 1).count() as u64),
-        "failed": sum(|player| player.node.failed.into()), "busy": sum(|player| player.node.busy.into()),
+        "failed": sum(|player| player.node.failed.values().sum::<u32>().into()), "busy": sum(|player| player.node.busy.into()),
         "refused": sum(|player| player.node.rejected.into()), "repeated": sum(|player| player.node.repeated().into()),
     });
+    for (code, count) in players.iter().flat_map(|player| &player.node.failed) {
+        eprintln!("{count} times {code}");
+    }
     println!("{found}");
     Ok(())
 }

@@ -31,7 +31,8 @@ pub struct Node {
     pub told: BTreeMap<u32, u32>,
     /// When the latest verdict had come, and of which job.
     pub latest: Option<(u32, Instant)>,
-    pub failed: u32,
+    /// Verdicts that were none, by their code.
+    pub failed: BTreeMap<String, u32>,
     pub busy: u32,
     pub rejected: u32,
     /// Frames that were handed over.
@@ -48,7 +49,7 @@ impl Node {
             start: Instant::now(),
             told: BTreeMap::new(),
             latest: None,
-            failed: 0,
+            failed: BTreeMap::new(),
             busy: 0,
             rejected: 0,
             handed: 0,
@@ -103,7 +104,9 @@ impl Node {
             Heard::Verdict(verdict) => {
                 *told.entry(verdict.seq).or_default() += 1;
                 *latest = Some((verdict.seq, now));
-                *failed += u32::from(!matches!(verdict.outcome, Outcome::Class { .. }));
+                if !matches!(verdict.outcome, Outcome::Class { .. }) {
+                    *failed.entry(format!("{:?}", verdict.outcome)).or_default() += 1;
+                }
             }
             Heard::Rejected { code, .. } if code == RejectCode::BUSY => *busy += 1,
             Heard::Rejected { .. } => *rejected += 1,

@@ -62,7 +62,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         });
         found.insert(kind.to_owned(), figures);
     }
-    anyhow::ensure!(node.failed == 0 && node.rejected == 0, "{} failed, {} refused", node.failed, node.rejected);
+    anyhow::ensure!(
+        node.failed.is_empty() && node.rejected == 0,
+        "{:?} failed, {} refused",
+        node.failed,
+        node.rejected
+    );
     anyhow::ensure!(node.told.values().all(|times| *times == 1), "a verdict was told twice");
     found.insert("repeated".to_owned(), node.repeated().into());
     println!("{}", serde_json::Value::Object(found));
