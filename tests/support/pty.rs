@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,7 @@ use rustix::{
     termios::{OptionalActions, tcgetattr, tcsetattr},
 };
 
-/// The end without a name.
+/// The end without a name; reading and writing wait for nothing.
 pub struct Pty {
     master: File,
     /// Held, so that the line outlives the daemon that has it open.
@@ -57,5 +57,11 @@ impl Pty {
     /// As much as the line takes; how much that was.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         self.master.write(bytes).unwrap_or(0)
+    }
+}
+
+impl AsFd for Pty {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.master.as_fd()
     }
 }

@@ -6,19 +6,16 @@
 
 #![allow(clippy::print_stdout, reason = "standard output is its interface")]
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    os::unix::net::UnixStream,
-    time::{Duration, Instant},
-};
+#[path = "../http.rs"]
+mod http;
 
-use anyhow::{Context, bail, ensure};
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
 use clap::Parser;
 
 /// So long before a tick the thread wakes up, and waits for it awake: sleeping is not exact.
 const AWAKE: Duration = Duration::from_micros(120);
-const MOST_ANSWER_BYTES: usize = 1 << 20;
 
 #[derive(Parser)]
 #[command(about = "Asks a model at a fixed rate over HTTP, as a control loop does")]
@@ -48,14 +45,12 @@ struct Args {
     json: bool,
 }
 
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
-
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     ensure!(args.hertz > 0.0 && args.requests > 0 && args.elements > 0, "nothing to do");
-    let mut stream = connect(&args.connect)?;
-    let request = request(&args);
+    let mut stream = http::connect(&args.connect)?;
+    let values: Vec<f32> = (0..args.elements).map(|i| (i as f32 * 0.618_034).fract() - 0.5).collect();
+    let request = http::request(&args.model, &args.input, &values, args.json);
     let period = Duration::from_secs_f64(1.0 / args.hertz);
     let begin = Instant::now() + period;
     let (mut latencies, mut starts) = (Vec::new(), Vec::new());
@@ -63,7 +58,7 @@ fn main() -> anyhow::Result<()> {
         let tick = begin + period.mul_f64(number as f64);
         let asked = wait_for(tick);
         stream.write_all(&request)?;
-        answer(stream.as_mut())?;
+        http::answer(stream.as_mut())?;
         if number >= args.warm_up {
             latencies.push(tick.elapsed().as_secs_f64());
             starts.push((asked - tick).as_secs_f64());
@@ -71,46 +66,6 @@ fn main() -> anyhow::Result<()> {
     }
     report(&args, period, latencies, &starts);
     Ok(())
-}
-
-fn connect(to: &str) -> anyhow::Result<Box<dyn Stream>> {
-    if let Some(path) = to.strip_prefix("unix:") {
-        let stream = UnixStream::connect(path).with_context(|| format!("connecting to {to}"))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        return Ok(Box::new(stream));
-    }
-    let stream = TcpStream::connect(to).with_context(|| format!("connecting to {to}"))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    Ok(Box::new(stream))
-}
-
-/// A request of the Open Inference Protocol, the tensor as bytes behind the document or in it.
-fn request(args: &Args) -> Vec<u8> {
-    let values: Vec<f32> = (0..args.elements).map(|i| (i as f32 * 0.618_034).fract() - 0.5).collect();
-    let tensor = |rest: serde_json::Value| {
-        let mut tensor = serde_json::json!({ "name": args.input, "shape": [1, args.elements], "datatype": "FP32" });
-        let (Some(to), Some(from)) = (tensor.as_object_mut(), rest.as_object()) else { return tensor };
-        to.extend(from.clone());
-        tensor
-    };
-    let (document, bytes) = if args.json {
-        (serde_json::json!({ "inputs": [tensor(serde_json::json!({ "data": values }))] }), Vec::new())
-    } else {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let input = tensor(serde_json::json!({ "parameters": { "binary_data_size": bytes.len() } }));
-        (serde_json::json!({ "inputs": [input], "parameters": { "binary_data_output": true } }), bytes)
-    };
-    let document = document.to_string();
-    let split =
-        if args.json { String::new() } else { format!("Inference-Header-Content-Length: {}\r\n", document.len()) };
-    let head = format!(
-        "POST /v2/models/{}/infer HTTP/1.1\r\nHost: picket\r\nContent-Type: {}\r\n{split}Content-Length: {}\r\n\r\n",
-        args.model,
-        if args.json { "application/json" } else { "application/octet-stream" },
-        document.len() + bytes.len()
-    );
-    [head.into_bytes(), document.into_bytes(), bytes].concat()
 }
 
 /// The moment at which it is `tick`, or now if that is past.
@@ -125,27 +80,6 @@ fn wait_for(tick: Instant) -> Instant {
             return now;
         }
         std::hint::spin_loop();
-    }
-}
-
-/// Reads one answer to its end.
-fn answer(stream: &mut dyn Stream) -> anyhow::Result<()> {
-    let (mut got, mut chunk) = (Vec::new(), [0; 16 * 1024]);
-    loop {
-        let count = stream.read(&mut chunk).context("no answer")?;
-        ensure!(count > 0, "the connection was closed");
-        got.extend_from_slice(&chunk[..count]);
-        ensure!(got.len() <= MOST_ANSWER_BYTES, "the answer does not end");
-        let Some(end) = got.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&got[..end]).to_ascii_lowercase();
-        if !head.starts_with("http/1.1 200") {
-            bail!("{}", String::from_utf8_lossy(&got));
-        }
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-        let length: usize = length.context("an answer without length")?.trim().parse()?;
-        if got.len() >= end + 4 + length {
-            return Ok(());
-        }
     }
 }
 
