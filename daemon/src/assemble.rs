@@ -95,10 +95,9 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
     transports.extend(hands::start_sources(config.sources, &context, transports.len(), &board.source_rate)?);
     let demand = escalation.as_ref().map(|escalation| escalation.promise).unwrap_or_default();
     let mode = escalation.as_ref().map(|escalation| escalation.mode).unwrap_or_default();
-    let heard = |name: &str| transports.iter().any(|slot| slot.transport.amendments(name).is_some());
     let rules = config.models.iter().zip(&models).map(|(model, slot)| {
         // Nobody can be asked afterwards about a job that is not kept.
-        let amends = model.durable && heard(&slot.name);
+        let amends = model.durable && is_heard(&transports, &slot.name);
         with_accuracies(rules_of(model, slot, amends, &asked, (demand, mode)), slot, &config.providers)
     });
     let engine = engine(rules.collect(), &config.providers, decisions.is_some());
@@ -123,6 +122,12 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
         inbox,
         events,
     })
+}
+
+/// Somebody hears of later revisions of this model's answers.
+fn is_heard(transports: &[TransportSlot], model: &str) -> bool {
+    let mut transports = transports.iter().map(|slot| &slot.transport);
+    transports.any(|transport| transport.takes_amendments() || transport.amendments(model).is_some())
 }
 
 /// All models, served or not.

@@ -221,6 +221,11 @@ pub trait Transport: Send {
         None
     }
 
+    /// Whoever asks over it takes later revisions of the answer, wherever the answer itself goes.
+    fn takes_amendments(&self) -> bool {
+        false
+    }
+
     /// Where answers go whose asker gave no place, where the transport has one.
     fn results(&self, _model: &str) -> Option<Address> {
         None

@@ -18,7 +18,9 @@ pub mod node;
 pub mod onnx;
 pub mod proxy;
 pub mod pty;
+pub mod rig;
 pub mod script;
+pub mod uart;
 
 use std::{
     net::TcpListener,

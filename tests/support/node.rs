@@ -29,6 +29,8 @@ pub struct Trouble {
     pub noise: f64,
     /// Its 0x00 is lost: it is one with the next.
     pub glued: f64,
+    /// It comes after later ones.
+    pub late: f64,
     /// Nothing reaches the node.
     pub deaf: bool,
 }
@@ -64,16 +66,26 @@ struct Line {
     /// The message that is being written.
     message: Vec<u8>,
     outgoing: VecDeque<u8>,
+    /// What comes after later messages, in each direction.
+    late: [Vec<u8>; 2],
     trouble: Trouble,
     chance: StdRng,
 }
 
+/// Index into [`Line::late`].
+const UP: usize = 0;
+const DOWN: usize = 1;
+
 impl Line {
     /// What a bad line makes of one message.
-    fn carry(&mut self, mut message: Vec<u8>) -> Vec<u8> {
-        let Trouble { lost, doubled, flipped, noise, glued, deaf: _ } = self.trouble;
+    fn carry(&mut self, direction: usize, mut message: Vec<u8>) -> Vec<u8> {
+        let Trouble { lost, doubled, flipped, noise, glued, late, deaf: _ } = self.trouble;
         let mut happens = |often: f64| self.chance.random_bool(often);
         if happens(lost) {
+            return Vec::new();
+        }
+        if happens(late) {
+            self.late[direction].extend(message);
             return Vec::new();
         }
         let (twice, flip, noisy, glue) = (happens(doubled), happens(flipped), happens(noise), happens(glued));
@@ -91,6 +103,7 @@ impl Line {
             let bytes: usize = self.chance.random_range(1..40);
             message.splice(0..0, (0..bytes).map(|_| self.chance.random()).collect::<Vec<u8>>());
         }
+        message.append(&mut self.late[direction]);
         message
     }
 
@@ -108,7 +121,7 @@ impl Line {
         }
         for message in bytes.split_inclusive(|byte| *byte == 0) {
             // What the gateway says suffers as much.
-            let carried = self.carry(message.to_vec());
+            let carried = self.carry(DOWN, message.to_vec());
             self.incoming.extend(carried);
         }
         written > 0 || !bytes.is_empty()
@@ -140,7 +153,7 @@ impl serial::Write<u8> for Line {
         self.message.push(byte);
         if byte == 0 {
             let message = std::mem::take(&mut self.message);
-            let carried = self.carry(message);
+            let carried = self.carry(UP, message);
             self.outgoing.extend(carried);
         }
         Ok(())
@@ -158,6 +171,7 @@ impl Node {
             incoming: VecDeque::new(),
             message: Vec::new(),
             outgoing: VecDeque::new(),
+            late: Default::default(),
             trouble: Trouble::default(),
             chance: StdRng::seed_from_u64(seed),
         };
@@ -177,7 +191,13 @@ impl Node {
 
     /// Its power was off for a moment: the same chip on the same line, which has forgotten all.
     pub fn start_anew(self, boot: u32, seed: u64) -> Self {
-        Self::new(self.id, boot, self.profile, self.line.pty.expect("it is plugged in"), seed)
+        let (id, profile) = (self.id, self.profile);
+        Self::new(id, boot, profile, self.into_line(), seed)
+    }
+
+    /// The line alone; the node is gone.
+    pub fn into_line(self) -> Pty {
+        self.line.pty.expect("it is plugged in")
     }
 
     /// What the line does from now on.
@@ -237,15 +257,20 @@ impl Node {
 
     /// Turns until `done`; the limit is for hanging tests only.
     pub fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        let end = Instant::now() + Duration::from_secs(60);
-        while !done(self) {
-            assert!(
-                Instant::now() < end,
-                "not in time: {what}; verdicts {:?}, rejected {:?}",
-                self.verdicts,
-                self.rejected
-            );
-            self.turn();
-        }
+        all_until(std::slice::from_mut(self), what, |nodes| done(&nodes[0]));
+    }
+}
+
+/// Turns all of them until `done`; the limit is for hanging tests only.
+pub fn all_until(nodes: &mut [Node], what: &str, mut done: impl FnMut(&[Node]) -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !done(nodes) {
+        let heard = |node: &Node| format!("{:x}: verdicts {:?}, rejected {:?}", node.id, node.verdicts, node.rejected);
+        assert!(
+            Instant::now() < end,
+            "not in time: {what}; {}",
+            nodes.iter().map(heard).collect::<Vec<_>>().join("\n")
+        );
+        nodes.iter_mut().for_each(Node::turn);
     }
 }

@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -57,6 +58,19 @@ impl Pty {
     /// As much as the line takes; how much that was.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         self.master.write(bytes).unwrap_or(0)
+    }
+
+    /// All of it, as fast as the line takes it; nothing is read meanwhile. The limit is for hanging tests only.
+    pub fn pour(&mut self, mut bytes: &[u8]) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !bytes.is_empty() {
+            assert!(Instant::now() < end, "the line takes no more");
+            let written = self.write(bytes);
+            bytes = &bytes[written..];
+            if written == 0 {
+                std::thread::yield_now();
+            }
+        }
     }
 }
 

@@ -25,6 +25,8 @@ mod model;
 mod outputs;
 mod plan;
 mod serial;
+mod serial_attacks;
+mod serial_fleet;
 mod sources;
 mod streams;
 mod support;

@@ -6,97 +6,21 @@ use std::{
     io::{BufRead, BufReader, Lines},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use firmware_profiles::{
     nodes::HYDRAULIC_RIG,
-    units::Ratio,
     wire::{Outcome, RejectCode, Samples},
 };
 use picket_tests::{
-    daemon::{Daemon, picket},
-    free_port, get,
+    daemon::picket,
+    free_port,
     node::{Node, Told, Trouble},
     pty::Pty,
+    rig::{MODEL, ask, check, cycle, metric, own_answers, own_documents, start, until},
     root,
 };
 use serde_json::Value;
-
-/// Six cycles of the rig, 8 channels × 60 samples of FP32 each.
-const CYCLES: &[u8] = include_bytes!("../../firmware-profiles/firmware/mps2-an386/cycles/cycles.bin");
-const CYCLE_BYTES: usize = 8 * 60 * 4;
-const MODEL: &str = "hydraulic-pump";
-
-fn cycle(number: usize) -> &'static [u8] {
-    let at = number % (CYCLES.len() / CYCLE_BYTES) * CYCLE_BYTES;
-    &CYCLES[at..at + CYCLE_BYTES]
-}
-
-/// The model's own answer to each cycle, as a verdict says it.
-fn own_answers() -> Vec<String> {
-    own_documents().iter().map(outcome).collect()
-}
-
-/// What `picket infer` prints of each cycle.
-fn own_documents() -> Vec<Value> {
-    let folder = tempfile::tempdir().unwrap();
-    let files: Vec<String> = CYCLES
-        .chunks(CYCLE_BYTES)
-        .enumerate()
-        .map(|(number, cycle)| {
-            let file = folder.path().join(format!("{number}.bin"));
-            fs::write(&file, cycle).unwrap();
-            file.to_str().unwrap().to_owned()
-        })
-        .collect();
-    let bundle = root().join("models").join(MODEL);
-    let mut arguments = vec!["infer", bundle.to_str().unwrap()];
-    arguments.extend(files.iter().map(String::as_str));
-    arguments.push("--json");
-    let output = picket(&arguments);
-    let text = String::from_utf8(output.stdout).unwrap();
-    let answers: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(answers.len(), files.len(), "{}", String::from_utf8_lossy(&output.stderr));
-    answers
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "an index is small, and a confidence was an f32")]
-fn outcome(document: &Value) -> String {
-    let class = document["answer"]["index"].as_u64().unwrap() as u16;
-    let confidence = Ratio::of(document["answer"]["confidence"].as_f64().unwrap() as f32);
-    let certified = document["certified"].as_bool().unwrap();
-    format!("{:?}", Outcome::Class { class, confidence, certified })
-}
-
-fn start(ports: &[&Path], more: &str) -> Daemon {
-    let ports: String = ports
-        .iter()
-        .map(|port| format!("[[serial.port]]\npath = \"{}\"\nbaud = 1_000_000\n", port.display()))
-        .collect();
-    Daemon::start(&format!(
-        "[device]\nid = \"press-4\"\n[serial]\n{ports}{more}\n[[model]]\nname = \"{MODEL}\"\nbundle = \"{{models}}/{MODEL}\"\n"
-    ))
-}
-
-/// Hands over so many jobs, cycle after cycle; returns which job is which cycle.
-fn ask(node: &mut Node, jobs: usize) -> BTreeMap<u32, usize> {
-    let mut asked = BTreeMap::new();
-    for number in 0..jobs {
-        node.until("room for a job", Node::has_room);
-        asked.insert(node.job(MODEL, cycle(number)), number % 6);
-    }
-    asked
-}
-
-/// Each job has exactly one verdict, and it is the model's own answer.
-fn check(node: &Node, asked: &BTreeMap<u32, usize>, own: &[String]) {
-    assert_eq!(node.verdicts.len(), asked.len());
-    for (seq, cycle) in asked {
-        let told = Told { revision: 1, last: true, outcome: own[*cycle].clone() };
-        assert_eq!(node.verdicts[seq], [told], "job {seq}, cycle {cycle}");
-    }
-}
 
 #[test]
 fn every_verdict_on_the_wire_is_the_model_s_own_answer() {
@@ -122,7 +46,8 @@ fn every_verdict_on_the_wire_is_the_model_s_own_answer() {
 }
 
 /// As cables beside motors are.
-const BAD: Trouble = Trouble { lost: 0.1, doubled: 0.1, flipped: 0.05, noise: 0.1, glued: 0.05, deaf: false };
+const BAD: Trouble =
+    Trouble { lost: 0.1, doubled: 0.1, flipped: 0.05, noise: 0.1, glued: 0.05, late: 0.1, deaf: false };
 
 #[test]
 fn a_line_that_loses_doubles_and_garbles_changes_no_answer() {
@@ -159,15 +84,6 @@ fn a_node_that_is_unplugged_and_comes_back_has_all_its_verdicts() {
     }
     node.until("all verdicts", |node| node.verdicts.len() == asked.len());
     check(&node, &asked, &own);
-}
-
-/// The limit is for hanging tests only.
-fn until(mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < end, "not in time");
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -217,14 +133,6 @@ fn results_wait_in_the_store_for_a_node_that_is_away_and_not_for_another_start_o
     until(|| metric(http, "picket_outbox_rows") == 0.0);
     assert_eq!(metric(http, "picket_dropped_total{reason=\"undeliverable\"}"), 2.0);
     assert!(next.verdicts.is_empty());
-}
-
-fn metric(port: u16, name: &str) -> f64 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let text = runtime
-        .block_on(async { get(&format!("http://127.0.0.1:{port}/metrics")).await.unwrap().text().await.unwrap() });
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    value.unwrap_or_default()
 }
 
 #[test]

@@ -105,6 +105,10 @@ impl Transport for SerialTransport {
         self.hub.with(|nodes, out| nodes.ack(ticket, out));
     }
 
+    fn takes_amendments(&self) -> bool {
+        true
+    }
+
     fn max_payload(&self) -> usize {
         limits::MAX_BODY_BYTES
     }

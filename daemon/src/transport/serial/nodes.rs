@@ -219,9 +219,11 @@ impl Nodes {
         };
         let node = self.nodes.entry(address.node).or_insert(fresh);
         let restarted = node.boot != address.boot;
+        if restarted || node.profile != profile {
+            node.windows = Windows::new(profile);
+        }
         if restarted {
             (node.open, node.closed) = (BTreeSet::new(), VecDeque::new());
-            node.windows = Windows::new(profile);
             (node.boot, node.contested, node.clock) = (address.boot, false, clock);
         }
         (node.port, node.is_up, node.profile, node.heard) = (port, true, profile, now);

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test panics where it is broken")]
 
 use firmware_profiles::{
-    nodes::HYDRAULIC_RIG,
+    nodes::{HYDRAULIC_RIG, MOTOR_CURRENT},
     wire::{Outcome, Receiver, Verdict},
 };
 
@@ -269,4 +269,17 @@ fn no_more_nodes_than_there_is_room_for() {
     assert_eq!(bench.hello(0, node(99)), [sent(7, "reject 1 node/busy")]);
     bench.until(limits::NODE_SILENCE.as_micros() / 1_000);
     assert_eq!(bench.hello(0, node(99)), [sent(7, "welcome 1")], "one that is silent makes room");
+}
+
+#[test]
+fn a_node_that_says_hello_as_another_kind_has_that_kind_s_windows() {
+    let mut bench = Bench::new();
+    let assigned = vec![Assigned { who: Who::Node(frame(7, 0).node), model: None, readings: Some(MODEL.into()) }];
+    bench.nodes = Nodes::new(Rules { transport: TRANSPORT, rate: 1_000, assigned, models: [MODEL.into()].into() });
+    bench.hello(0, frame(7, 1));
+    let reading = Body::Reading { channel: 5, t_us: 0, samples: Samples::floats(&[0; 8]).unwrap() };
+    assert_eq!(bench.hear(0, frame(7, 2), reading), [sent(7, "ack 2")]);
+    let (profile, fingerprint) = (MOTOR_CURRENT.name, MOTOR_CURRENT.fingerprint());
+    bench.hear(0, frame(7, 3), Body::Hello { profile, fingerprint, t_us: 0 });
+    assert_eq!(bench.hear(0, frame(7, 4), reading), [sent(7, "reject 4 node/channel")]);
 }
