@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::{
     model::ModelConfig,
-    pin,
+    pin::{self, Given},
     section::{ConfigError, Section},
     source::model_of,
     words::{Names, choose, number},
@@ -95,7 +95,7 @@ fn check(
         None => false,
     };
     Ok(OutputConfig {
-        place: pin::place(section, (&raw.pin, &raw.chip, &raw.line), folder, board)?,
+        place: pin::place(section, Given { pin: &raw.pin, chip: &raw.chip, line: &raw.line }, folder, board)?,
         act: act(section, &raw)?,
         name: raw.name.into_inner().into(),
         model: model.name.clone(),

@@ -11,17 +11,24 @@ use super::{
 };
 use crate::{board::Profile, gpio::Place};
 
-/// `given`: `pin`, `chip` and `line` of the section. A relative path starts from `folder`.
+/// What a section says of a line.
+pub struct Given<'a> {
+    pub pin: &'a Option<Spanned<String>>,
+    pub chip: &'a Option<Spanned<String>>,
+    pub line: &'a Option<Spanned<u64>>,
+}
+
+/// A relative path starts from `folder`.
 ///
 /// # Errors
 /// Too few or too many of them; the board has no such pin.
 pub fn place(
     section: &Section<'_>,
-    given: (&Option<Spanned<String>>, &Option<Spanned<String>>, &Option<Spanned<u64>>),
+    Given { pin, chip, line }: Given<'_>,
     folder: &Path,
     board: &Profile,
 ) -> Result<Place, ConfigError> {
-    match given {
+    match (pin, chip, line) {
         (Some(pin), None, None) => {
             let found = board.line(pin.get_ref());
             let place = found.map(|(chip, line)| Place::Chip { chip: chip.to_owned(), line });

@@ -3,8 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -28,6 +27,7 @@ pub struct Chip {
 pub struct Shared {
     left: Mutex<Left>,
     changed: Notify,
+    stopped: Condvar,
 }
 
 #[derive(Default)]
@@ -71,6 +71,16 @@ impl Shared {
 
     pub fn stop(&self) {
         self.left().stop = true;
+        self.stopped.notify_all();
+    }
+
+    /// Until then, or until the end. Blocks: this is for the sampler's thread.
+    pub fn wait(&self, moment: Instant) -> Instant {
+        let left = moment.saturating_duration_since(Instant::now());
+        let goes_on = |left: &mut Left| !left.stop;
+        let waited = self.stopped.wait_timeout_while(self.left(), left, goes_on);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        Instant::now()
     }
 
     fn say(&self, change: impl FnOnce(&mut Taken)) {
@@ -85,13 +95,8 @@ pub struct Sampler<I2C> {
     pub chips: Vec<Chip>,
     pub shared: Arc<Shared>,
     pub open: Box<dyn Fn(u8) -> Result<I2C, String> + Send>,
-    /// Waits for a moment, and says when it is: [`wait`], but for tests.
+    /// Waits for a moment, and says when it is: [`Shared::wait`], but for tests.
     pub wait: Box<dyn FnMut(Instant) -> Instant + Send>,
-}
-
-pub fn wait(moment: Instant) -> Instant {
-    thread::sleep(moment.saturating_duration_since(Instant::now()));
-    Instant::now()
 }
 
 /// Why there are no samples: code and sentence.
@@ -114,12 +119,7 @@ impl<I2C: I2c> Sampler<I2C> {
                 Err(outage) => outage,
             };
             self.shared.say(|taken| taken.outage = Some(outage));
-            // In short pieces, for somebody who waits for the end.
-            let mut now = Instant::now();
-            let until = now + retry;
-            while !self.shared.left().stop && now < until {
-                now = (self.wait)(until.min(now + Duration::from_millis(100)));
-            }
+            (self.wait)(Instant::now() + retry);
             retry = (retry * 2).min(longest);
         }
     }

@@ -75,14 +75,14 @@ impl I2c for Bus {
 fn live(steps: &[Step]) -> Vec<Taken> {
     let (shared, now) = (Arc::new(Shared::default()), Arc::new(Mutex::new(None)));
     let (current, heard) = (now.clone(), Arc::new(Mutex::new(Vec::new())));
-    let mut to_come = steps.to_vec().into_iter();
+    let mut to_come: VecDeque<Step> = steps.iter().copied().collect();
     let (said, outside) = (heard.clone(), shared.clone());
     let wait = move |moment: Instant| {
         let taken = outside.take();
         if taken != Taken::default() {
             said.lock().unwrap().push(taken);
         }
-        let step = to_come.next();
+        let step = to_come.pop_front();
         *current.lock().unwrap() = step;
         match step {
             Some(Step::Late(by, _)) => return moment + by,
@@ -144,8 +144,8 @@ fn what_was_measured_before_an_edge_does_not_belong_to_it() {
 #[test]
 fn a_chip_that_is_away_is_tried_again_and_its_window_begins_anew() {
     let mut steps = vec![Step::Degrees(20), Step::Degrees(21), Step::Away];
-    // The wait before the next try takes some looks.
-    steps.extend([Step::Away; 5]);
+    // The wait before the next try.
+    steps.push(Step::Away);
     steps.extend([22, 23, 24, 25].map(Step::Degrees));
     let said = live(&steps);
     let outages: Vec<_> = said.iter().filter_map(|taken| taken.outage.clone()).collect();

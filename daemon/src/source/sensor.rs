@@ -22,7 +22,7 @@ use toml::Spanned;
 use super::{
     SourceKind, SourceSetup,
     desk::{Desk, News},
-    sampler::{self, Chip, Sampler, Shared, Taken},
+    sampler::{Chip, Sampler, Shared, Taken},
     trigger::{RawTrigger, Trigger},
     turn::Turn,
 };
@@ -168,8 +168,9 @@ async fn live(setup: Setup, mut desk: Desk) {
         device.set_slave_address(u16::from(address)).map_err(|error| format!("address {address:#04x}: {error}"))?;
         Ok(device)
     };
-    let sampler =
-        Sampler { window, chips, shared: shared.clone(), open: Box::new(open), wait: Box::new(sampler::wait) };
+    let clock = shared.clone();
+    let wait = move |moment| clock.wait(moment);
+    let sampler = Sampler { window, chips, shared: shared.clone(), open: Box::new(open), wait: Box::new(wait) };
     if let Err(error) = std::thread::Builder::new().name("sensor".to_owned()).spawn(move || sampler.live()) {
         desk.tell("source/no-bus", &format!("there is no thread for it: {error}")).await;
         return desk.drain().await;

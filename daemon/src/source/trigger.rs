@@ -10,7 +10,11 @@ use toml::Spanned;
 use super::desk::{Desk, Voice};
 use crate::{
     board::Profile,
-    config::{ConfigError, Section, pin, words},
+    config::{
+        ConfigError, Section,
+        pin::{self, Given},
+        words,
+    },
     gpio::{Edge, Edges, Fault, Place},
 };
 
@@ -36,7 +40,7 @@ const DEBOUNCE_MAX_MS: u64 = 10_000;
 
 impl Trigger {
     pub fn check(section: &Section<'_>, raw: &RawTrigger, folder: &Path, board: &Profile) -> Result<Self, ConfigError> {
-        let place = pin::place(section, (&raw.pin, &raw.chip, &raw.line), folder, board)?;
+        let place = pin::place(section, Given { pin: &raw.pin, chip: &raw.chip, line: &raw.line }, folder, board)?;
         let edges = [("rising", Edge::Rising), ("falling", Edge::Falling), ("both", Edge::Both)];
         let edge = match &raw.edge {
             Some(word) => words::choose(section, "edge", word, &edges, &[])?,
