@@ -141,7 +141,7 @@ async fn a_camera_that_dies_stalls_and_writes_garbage_is_answered_whenever_it_sh
 async fn the_newest_frame_wins() {
     let source = "[[source]]\nname = \"cam\"\nkind = \"exec\"\nmodel = \"photo\"\nmax_fps = 2.0\n\
                   format = \"raw\"\nwidth = 224\nheight = 224\npixel = \"rgb24\"\n\
-                  command = [\"sh\", \"-c\", \"while :; do head -c 301056 /dev/zero; sleep 0.02; done\"]\n";
+                  command = [\"sh\", \"-c\", \"while head -c 301056 /dev/zero; do sleep 0.02; done\"]\n";
     let Some(mut scene) = Scene::start("durable = false\n", source, |_| ()).await else { return };
     until_ready(scene.http).await;
     let first = scene.answer().await;
@@ -160,7 +160,7 @@ async fn the_newest_frame_wins() {
 #[tokio::test]
 async fn a_light_barrier_says_which_frames_are_looked_at() {
     let source = "[[source]]\nname = \"cam\"\nkind = \"exec\"\nmodel = \"photo\"\nformat = \"raw\"\nwidth = 224\nheight = 224\n\
-                  pixel = \"rgb24\"\ncommand = [\"sh\", \"-c\", \"while :; do head -c 150528 /dev/zero; sleep 0.02; done\"]\n\
+                  pixel = \"rgb24\"\ncommand = [\"sh\", \"-c\", \"while head -c 150528 /dev/zero; do sleep 0.02; done\"]\n\
                   trigger = { chip = \"file:{folder}/barrier\" }\n";
     let Some(mut scene) = Scene::start("durable = false\n", source, |_| ()).await else { return };
     until("it is told that there is no pipe", || async { scene.count("no-trigger").await > 0 }).await;
