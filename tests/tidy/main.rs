@@ -12,6 +12,7 @@ use picket_tests::root;
 /// The only names that may stand at the top level, beside dot files.
 const TOP_LEVEL: &[&str] = &[
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE-APACHE",
