@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use std::ops::{Add, AddAssign, Sub};
+use std::{
+    ops::{Add, AddAssign, Sub},
+    time::Duration,
+};
 
 /// A point on the daemon's monotonic clock, in microseconds since some start that only the caller knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +53,45 @@ impl Span {
 
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl From<Span> for Duration {
+    fn from(span: Span) -> Self {
+        Self::from_micros(span.0)
+    }
+}
+
+/// How long to wait before the next try: the first time `first`, then twice as long each time, at most `longest`.
+#[derive(Clone, Debug)]
+pub struct Doubling {
+    first: Span,
+    longest: Span,
+    tries: u32,
+}
+
+impl Doubling {
+    pub const fn new(first: Span, longest: Span) -> Self {
+        Self { first, longest, tries: 0 }
+    }
+
+    /// The wait after `tries` that failed before this one.
+    pub fn after(&self, tries: u32) -> Span {
+        // Beyond that any span is at its longest.
+        let factor = 1 << tries.min(32);
+        Span(self.first.0.saturating_mul(factor)).min(self.longest)
+    }
+
+    /// The wait after one more try that failed.
+    pub fn wait(&mut self) -> Span {
+        let wait = self.after(self.tries);
+        self.tries = self.tries.saturating_add(1);
+        wait
+    }
+
+    /// A try succeeded.
+    pub const fn reset(&mut self) {
+        self.tries = 0;
     }
 }
 
@@ -109,6 +151,16 @@ mod tests {
 
     fn stamp(boot: u8, up: u64, wall: u64, trusted: bool) -> Stamp {
         Stamp { boot: [boot; 16], up, wall, trusted }
+    }
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_begin_again_after_a_success() {
+        let mut wait = Doubling::new(Span::from_millis(250), Span::from_millis(5_000));
+        let mut next = |times| (0..times).map(|_| wait.wait().as_micros() / 1_000).collect::<Vec<_>>();
+        assert_eq!(next(7), [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]);
+        assert_eq!(wait.after(u32::MAX), Span::from_millis(5_000));
+        wait.reset();
+        assert_eq!(wait.wait(), Span::from_millis(250));
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Sampler {
         }
         // A dwell time that is shorter than usual wants more samples.
         let period = Span::from_micros(dwell.as_micros() / 4).min(limits::HEAT_PERIOD);
-        let period = Duration::from_micros(period.as_micros());
+        let period = Duration::from(period);
         let (hold, held) = sync_channel(HELD);
         let look = move || {
             loop {

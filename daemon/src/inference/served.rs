@@ -84,7 +84,7 @@ impl Served {
     }
 
     pub(super) fn stream_age(&self) -> Duration {
-        Duration::from_micros(self.bundle.stream_age.as_micros())
+        self.bundle.stream_age.into()
     }
 
     /// Runs every golden vector at the model's boundary.

@@ -13,7 +13,7 @@ use std::{
 use picket_core::{
     limits,
     output::{Rule, Seen, Switch, Verdict},
-    time::Moment,
+    time::{Doubling, Moment},
 };
 use serde_json::json;
 
@@ -83,7 +83,7 @@ impl Outputs {
                 plan: plan.clone(),
                 shared: shared.clone(),
                 line: None,
-                retry: Duration::from_micros(limits::OUTPUT_RETRY.as_micros()),
+                retry: Doubling::new(limits::OUTPUT_RETRY, limits::OUTPUT_RETRY_MAX),
                 try_at: Instant::now(),
                 is_out: false,
                 is_unattended: false,
@@ -128,7 +128,7 @@ impl Outputs {
                 .rule
                 .deadline
                 .zip(seen.age)
-                .map(|(deadline, age)| Duration::from_micros(deadline.as_micros().saturating_sub(age.as_micros())));
+                .map(|(deadline, age)| Duration::from(deadline.saturating_sub(age)));
             let order = Order { verdict, until: left.map(|left| Instant::now() + left) };
             let mut slot = output.shared.slot.lock().unwrap_or_else(PoisonError::into_inner);
             // For a pulse, what does not count changes nothing; and it must not take the place of what does.
@@ -163,7 +163,7 @@ struct Worker {
     shared: Arc<Shared>,
     /// With the level that it has.
     line: Option<(Box<dyn Line>, bool)>,
-    retry: Duration,
+    retry: Doubling,
     try_at: Instant,
     is_out: bool,
     /// That the run loop hangs has been said.
@@ -237,7 +237,7 @@ impl Worker {
             Ok(line) => {
                 self.line = Some((line, self.plan.safe_high));
                 self.switch = Switch::new(self.plan.rule.act);
-                self.retry = Duration::from_micros(limits::OUTPUT_RETRY.as_micros());
+                self.retry.reset();
                 if std::mem::take(&mut self.is_out) {
                     self.tell("output/back", "the line is there again");
                 }
@@ -248,8 +248,7 @@ impl Worker {
 
     fn lost(&mut self, fault: &Fault) {
         self.line = None;
-        self.try_at = Instant::now() + self.retry;
-        self.retry = (self.retry * 2).min(Duration::from_micros(limits::OUTPUT_RETRY_MAX.as_micros()));
+        self.try_at = Instant::now() + Duration::from(self.retry.wait());
         let (what, code) = match fault {
             Fault::Busy(_) => ("busy", "output/busy"),
             Fault::NoLine(_) => ("no-line", "output/no-line"),

@@ -112,7 +112,7 @@ impl Line {
         }
         super::use_ring();
         let builder = Client::builder()
-            .connect_timeout(duration(timeout.min(limits::PROVIDER_CONNECT)))
+            .connect_timeout(timeout.min(limits::PROVIDER_CONNECT).into())
             .redirect(redirect::Policy::none())
             .no_proxy()
             // Off by feature, and off should another crate turn the feature on: a small answer must stay small.
@@ -227,13 +227,9 @@ fn certificates(section: &Section<'_>, file: &Spanned<PathBuf>) -> Result<Vec<Ce
     Ok(found)
 }
 
-const fn duration(span: Span) -> Duration {
-    Duration::from_micros(span.as_micros())
-}
-
 /// The moment at which a question must be answered.
 pub(super) fn deadline(patience: Span) -> Instant {
-    Instant::now() + duration(patience)
+    Instant::now() + Duration::from(patience)
 }
 
 fn late(when: &str) -> Trouble {
@@ -243,7 +239,7 @@ fn late(when: &str) -> Trouble {
 async fn read(mut response: Response, deadline: Instant) -> Result<Bytes, Trouble> {
     let mut body = BytesMut::new();
     loop {
-        let stalled = Instant::now() + duration(limits::PROVIDER_STALL);
+        let stalled = Instant::now() + Duration::from(limits::PROVIDER_STALL);
         let chunk = match timeout_at(deadline.min(stalled), response.chunk()).await {
             Ok(chunk) => chunk.map_err(|error| Trouble::of_error(&error))?,
             Err(_) if stalled < deadline => return Err(late("because its answer stalled")),

@@ -35,7 +35,7 @@ impl Pace {
 
     /// The provider wants to be left alone for so long.
     pub fn rest(&self, span: Span) {
-        let until = Instant::now() + Duration::from_micros(span.as_micros());
+        let until = Instant::now() + Duration::from(span);
         let mut state = self.state();
         state.rests_until = state.rests_until.max(Some(until));
     }
@@ -77,5 +77,5 @@ impl Pace {
 }
 
 fn jitter(retry: u32) -> Duration {
-    Duration::from_micros(retry::wait(retry, rand::rng().random::<f64>()).as_micros())
+    retry::wait(retry, rand::rng().random::<f64>()).into()
 }

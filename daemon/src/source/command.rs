@@ -58,7 +58,7 @@ impl Running {
     /// Ends it and all that it started: asked first, killed after a while. `by_itself`: it has closed its output, so it need
     /// not be asked. Says how it ended.
     pub async fn end(mut self, by_itself: bool) -> String {
-        let limit = Instant::now() + Duration::from_micros(limits::SOURCE_END_WAIT.as_micros());
+        let limit = Instant::now() + Duration::from(limits::SOURCE_END_WAIT);
         if !by_itself {
             self.signal(Signal::TERM);
         }

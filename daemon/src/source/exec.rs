@@ -6,7 +6,7 @@
 use std::{future::Future, path::Path, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use picket_core::limits;
+use picket_core::{limits, time::Doubling};
 use serde::Deserialize;
 use tokio::{
     io::AsyncReadExt,
@@ -19,7 +19,6 @@ use super::{
     command::Running,
     desk::{Desk, News},
     frames::{Frames, Layout, Pixel},
-    micros,
     trigger::{RawTrigger, Trigger},
     turn::Turn,
 };
@@ -148,13 +147,13 @@ struct Camera {
     /// An operator has been told that no frames come.
     out: bool,
     /// So the commands before have failed.
-    failures: u32,
+    retry: Doubling,
 }
 
 impl Camera {
     fn new(mut setup: Setup, desk: Desk) -> Self {
         let edges = setup.trigger.take().map(|trigger| trigger.start(&desk));
-        Self { setup, desk, turn: Turn::new(edges), out: false, failures: 0 }
+        Self { setup, desk, turn: Turn::new(edges), out: false, retry: super::retry() }
     }
 
     async fn live(mut self) {
@@ -176,8 +175,8 @@ impl Camera {
                             self.is_out("source/stalled", &message).await;
                         }
                     }
-                    if started.elapsed() >= micros(limits::SOURCE_RETRY_MAX) {
-                        self.failures = 0;
+                    if started.elapsed() >= Duration::from(limits::SOURCE_RETRY_MAX) {
+                        self.retry.reset();
                     }
                 }
             }
@@ -196,9 +195,7 @@ impl Camera {
 
     /// Between one command and the next.
     async fn pause(&mut self) {
-        let doubled = micros(limits::SOURCE_RETRY).saturating_mul(1 << self.failures.min(16));
-        self.failures += 1;
-        let until = Instant::now() + doubled.min(micros(limits::SOURCE_RETRY_MAX));
+        let until = Instant::now() + Duration::from(self.retry.wait());
         loop {
             tokio::select! {
                 () = sleep_until(until) => return,

@@ -19,6 +19,8 @@ mod turn;
 
 use std::{future::Future, path::Path, pin::Pin};
 
+use picket_core::{limits, time::Doubling};
+
 pub use self::{
     desk::Desk,
     hub::{NAME, start},
@@ -64,6 +66,7 @@ pub trait SourceSetup: Send {
     fn run(self: Box<Self>, desk: Desk) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-fn micros(span: picket_core::time::Span) -> std::time::Duration {
-    std::time::Duration::from_micros(span.as_micros())
+/// Between one try to reach a camera, a bus or a line and the next.
+const fn retry() -> Doubling {
+    Doubling::new(limits::SOURCE_RETRY, limits::SOURCE_RETRY_MAX)
 }

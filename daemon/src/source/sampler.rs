@@ -105,12 +105,11 @@ type Outage = (&'static str, String);
 impl<I2C: I2c> Sampler<I2C> {
     /// Until it is told to stop. A bus or a chip that is away is tried again.
     pub fn live(mut self) {
-        let (first, longest) = (super::micros(limits::SOURCE_RETRY), super::micros(limits::SOURCE_RETRY_MAX));
-        let mut retry = first;
+        let mut retry = super::retry();
         while !self.shared.left().stop {
             let outage = match self.open_all() {
                 Ok(mut sensors) => {
-                    retry = first;
+                    retry.reset();
                     match self.sample(&mut sensors) {
                         Some(outage) => outage,
                         None => return,
@@ -119,8 +118,7 @@ impl<I2C: I2c> Sampler<I2C> {
                 Err(outage) => outage,
             };
             self.shared.say(|taken| taken.outage = Some(outage));
-            (self.wait)(Instant::now() + retry);
-            retry = (retry * 2).min(longest);
+            (self.wait)(Instant::now() + Duration::from(retry.wait()));
         }
     }
 

@@ -64,12 +64,11 @@ impl Trigger {
 }
 
 async fn watch(trigger: Trigger, voice: Voice, ring: mpsc::Sender<()>) {
-    let (first, longest) = (super::micros(limits::SOURCE_RETRY), super::micros(limits::SOURCE_RETRY_MAX));
-    let (mut retry, mut is_out) = (first, false);
+    let (mut retry, mut is_out) = (super::retry(), false);
     loop {
         let fault = match Edges::open(&trigger.place, trigger.edge, trigger.debounce) {
             Ok(mut edges) => {
-                retry = first;
+                retry.reset();
                 if std::mem::take(&mut is_out) {
                     voice.tell("source/back", "the trigger's line is there again").await;
                 }
@@ -89,7 +88,7 @@ async fn watch(trigger: Trigger, voice: Voice, ring: mpsc::Sender<()>) {
             voice.tell(code, &format!("the trigger: {fault}")).await;
         }
         tokio::select! {
-            () = sleep(retry) => retry = (retry * 2).min(longest),
+            () = sleep(retry.wait().into()) => {}
             () = ring.closed() => return,
         }
     }

@@ -30,7 +30,6 @@ use picket_core::{
     Input, LinkTerms,
     job::{AckTicket, Epoch, Failure, RowId, TransportId},
     limits,
-    time::Span,
 };
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -209,7 +208,7 @@ impl Transport for HttpTransport {
             self.stop_intake();
             self.server.waiters.dismiss();
             let _ = self.stop.send(true);
-            let patience = duration(limits::HTTP_CLOSE_WAIT);
+            let patience = limits::HTTP_CLOSE_WAIT.into();
             if tokio::time::timeout(patience, &mut self.serving).await.is_err() {
                 tracing::warn!(addr = %self.address, "some HTTP clients did not take their answer in time");
                 self.serving.abort();
@@ -222,8 +221,4 @@ impl Drop for HttpTransport {
     fn drop(&mut self) {
         self.serving.abort();
     }
-}
-
-const fn duration(span: Span) -> std::time::Duration {
-    std::time::Duration::from_micros(span.as_micros())
 }

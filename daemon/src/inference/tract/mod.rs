@@ -2,12 +2,11 @@
 
 mod bind;
 mod convert;
-mod cpu;
 mod graph;
-mod int8;
 mod load;
 mod operators;
-mod planes;
+#[cfg(test)]
+mod processor_tests;
 mod refusals;
 mod rewrites;
 

@@ -235,7 +235,7 @@ impl Way {
 
     async fn record(&self, pen: &Pen, line: Leaving, start: Instant) -> Result<u64, Refused> {
         let mut recorded = pen.record(line)?;
-        let left = Duration::from_micros(self.timeout.saturating_sub(since(start)).as_micros());
+        let left = Duration::from(self.timeout.saturating_sub(since(start)));
         if let Ok(answer) = tokio::time::timeout(left, &mut recorded).await {
             return answer.unwrap_or_else(|_| Err(Refused::closed()));
         }

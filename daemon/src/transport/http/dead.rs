@@ -11,7 +11,7 @@ use picket_core::{job::Failure, limits};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{Server, duration, reply};
+use super::{Server, reply};
 use crate::{ports::Event, store::desk::Errand};
 
 type Shared = State<Arc<Server>>;
@@ -50,6 +50,6 @@ impl Server {
     async fn errand<T>(&self, errand: impl FnOnce(oneshot::Sender<T>) -> Errand) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.context.inbox.send(Event::Errand(errand(answer))).await.ok()?;
-        tokio::time::timeout(duration(limits::HTTP_STATUS_WAIT), answered).await.ok()?.ok()
+        tokio::time::timeout(limits::HTTP_STATUS_WAIT.into(), answered).await.ok()?.ok()
     }
 }

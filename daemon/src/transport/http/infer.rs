@@ -20,7 +20,7 @@ use picket_core::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Server, duration,
+    Server,
     reply::{self, JSON_LENGTH},
     waiters::{Answer, Waiter},
 };
@@ -125,7 +125,7 @@ async fn collect(
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     loop {
         let next = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
-        let frame = tokio::time::timeout(duration(limits::HTTP_BODY_WAIT), next).await;
+        let frame = tokio::time::timeout(limits::HTTP_BODY_WAIT.into(), next).await;
         let frame = frame.map_err(|_| Failure::new(reply::TOO_SLOW, "the body did not come in time"))?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|why| Failure::new("input/undecodable", format!("the body broke off: {why}")))?;

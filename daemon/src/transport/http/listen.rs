@@ -23,8 +23,6 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::duration;
-
 /// Where to listen, as the configuration says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Listen {
@@ -177,7 +175,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(duration(limits::HTTP_HEAD_WAIT));
+    builder.timer(TokioTimer::new()).header_read_timeout(Duration::from(limits::HTTP_HEAD_WAIT));
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let ended = tokio::select! {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
-use super::{Server, dead, duration, infer, reply};
+use super::{Server, dead, infer, reply};
 use crate::{
     ports::{Event, TensorSpec},
     telemetry::Status,
@@ -186,6 +186,6 @@ impl Server {
             self.context.inbox.send(Event::Status(answer)).await.ok()?;
             status.await.ok()
         };
-        tokio::time::timeout(duration(limits::HTTP_STATUS_WAIT), ask).await.ok().flatten()
+        tokio::time::timeout(limits::HTTP_STATUS_WAIT.into(), ask).await.ok().flatten()
     }
 }

@@ -1,9 +1,9 @@
 //! One serial port: opened, read, written, and opened again when it is away. What is heard is decided in [`super::nodes`].
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use firmware_profiles::wire::Receiver;
-use picket_core::{limits, time::Span};
+use picket_core::{limits, time::Doubling};
 use serde_json::json;
 use serial2_tokio::SerialPort;
 use tokio::sync::mpsc;
@@ -25,7 +25,7 @@ pub(super) struct Line {
 impl Line {
     /// Keeps the port open, as long as the transport runs.
     pub async fn serve(mut self) {
-        let (mut failures, mut was_lost) = (0, false);
+        let (mut retry, mut was_lost) = (Doubling::new(limits::SERIAL_REOPEN, limits::SERIAL_REOPEN_MAX), false);
         loop {
             let why = match open(&self.port) {
                 Ok(port) => {
@@ -33,7 +33,7 @@ impl Line {
                         self.say("serial-back", "serial/back", None).await;
                     }
                     tracing::info!(path = %self.port.path.display(), baud = self.port.baud, "serial port open");
-                    failures = 0;
+                    retry.reset();
                     self.hub.with(|nodes, out| nodes.port_is_up(self.index, true, out));
                     let why = self.run(&port).await;
                     self.hub.with(|nodes, out| nodes.port_is_up(self.index, false, out));
@@ -45,9 +45,7 @@ impl Line {
                 tracing::warn!(path = %self.port.path.display(), why, "serial/lost: the port is tried again");
                 self.say("serial-lost", "serial/lost", Some(why)).await;
             }
-            let wait = wait(failures);
-            failures += 1;
-            tokio::time::sleep(Duration::from_micros(wait.as_micros())).await;
+            tokio::time::sleep(retry.wait().into()).await;
             // What was said meanwhile is said again by whoever wants an answer.
             while self.frames.try_recv().is_ok() {}
         }
@@ -101,24 +99,4 @@ impl Line {
 fn open(Port { path, baud }: &Port) -> std::io::Result<SerialPort> {
     let path: &Path = path;
     SerialPort::open(path, *baud)
-}
-
-/// Before the next try, after so many that failed.
-const fn wait(failures: u32) -> Span {
-    let factor = if failures < 16 { 1 << failures } else { 1 << 16 };
-    let wait = limits::SERIAL_REOPEN.as_micros() * factor;
-    let most = limits::SERIAL_REOPEN_MAX.as_micros();
-    Span::from_micros(if wait < most { wait } else { most })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_that_is_away_is_tried_ever_more_seldom() {
-        let waits: Vec<u64> = (0..7).map(|failures| wait(failures).as_micros() / 1_000).collect();
-        assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]);
-        assert_eq!(wait(u32::MAX), limits::SERIAL_REOPEN_MAX);
-    }
 }

@@ -21,7 +21,6 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use picket_core::{
@@ -118,7 +117,7 @@ impl Transport for SerialTransport {
         self.hub.nodes().stop_intake();
         let hub = self.hub.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_micros(limits::SERIAL_CLOSE_WAIT.as_micros())).await;
+            tokio::time::sleep(limits::SERIAL_CLOSE_WAIT.into()).await;
             let _ = hub.confirm.send(Input::LinkDown { transport: hub.id }).await;
         });
     }

@@ -1,6 +1,10 @@
 //! Depthwise convolutions and largest-value pools over two spatial axes, in f32: operators of our own that slide over whole
-//! planes; see [`super::super::planes`]. A clip behind a convolution becomes its bounds.
+//! planes; see [`picket_kernels::planes`]. A clip behind a convolution becomes its bounds.
 
+use picket_kernels::{
+    int8::Geometry,
+    planes::{DepthwisePlanes, MaxPlanes},
+};
 use tract_onnx::tract_core::{
     internal::*,
     ops::{
@@ -11,10 +15,6 @@ use tract_onnx::tract_core::{
 };
 
 use super::quantised::{floats, scalar};
-use crate::inference::tract::{
-    int8::Geometry,
-    planes::{DepthwisePlanes, MaxPlanes},
-};
 
 /// See the table.
 pub(super) fn depthwise(model: &mut TypedModel) -> TractResult<()> {

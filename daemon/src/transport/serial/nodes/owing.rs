@@ -9,7 +9,7 @@ use firmware_profiles::{
 use picket_core::{
     job::RowId,
     limits,
-    time::{Moment, Span},
+    time::{Doubling, Moment},
 };
 
 use super::{Heard, Nodes, Out, frame};
@@ -46,10 +46,8 @@ impl Owed {
     }
 }
 
-fn backoff(times: u32) -> Span {
-    let wait = limits::VERDICT_WAIT.as_micros().saturating_mul(1 << times.min(16));
-    Span::from_micros(wait.min(limits::VERDICT_WAIT_MAX.as_micros()))
-}
+/// Between one repetition of a verdict and the next.
+const WAITS: Doubling = Doubling::new(limits::VERDICT_WAIT, limits::VERDICT_WAIT_MAX);
 
 impl Nodes {
     pub(super) fn receipt(&mut self, heard: Heard, job: Address, revision: u16, out: &mut Vec<Out>) {
@@ -125,7 +123,7 @@ impl Nodes {
         if first && far.contains(&id) {
             return;
         }
-        owed.due = now + if owed.holds_up() { limits::VERDICT_WAIT } else { backoff(owed.times) };
+        owed.due = now + if owed.holds_up() { limits::VERDICT_WAIT } else { WAITS.after(owed.times) };
         owed.times = owed.times.saturating_add(1);
         let verdict = Body::Verdict(owed.said.verdict(owed.address.seq));
         out.push(Out::Send { port: node.port, bytes: node.frame(owed.address, verdict) });

@@ -6,7 +6,7 @@ use tract_onnx::tract_core::{
 };
 
 use super::{Quantised, input, rewrite};
-use crate::inference::tract::int8::QuantisedAdd;
+use picket_kernels::int8::QuantisedAdd;
 
 /// See the table.
 pub(in crate::inference::tract) fn add(model: &mut TypedModel) -> TractResult<()> {

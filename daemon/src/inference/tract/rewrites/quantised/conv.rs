@@ -6,7 +6,7 @@ use tract_onnx::tract_core::{
 };
 
 use super::{Quantised, floats, input, rewrite, weights};
-use crate::inference::tract::int8::{
+use picket_kernels::int8::{
     CHANNELS, Geometry, LANES, MOST_TERMS, MOST_TERMS_OF_I32, Packed, QuantisedConv, QuantisedDepthwise, lanes,
 };
 

@@ -6,7 +6,7 @@ use tract_onnx::tract_core::{
 };
 
 use super::{Quantised, floats, input, operand, rewrite, weights};
-use crate::inference::tract::int8::{CHANNELS, Geometry, MOST_TERMS_OF_I32, Packed, QuantisedConv, lanes};
+use picket_kernels::int8::{CHANNELS, Geometry, MOST_TERMS_OF_I32, Packed, QuantisedConv, lanes};
 
 /// See the table.
 pub(in crate::inference::tract) fn matmul(model: &mut TypedModel) -> TractResult<()> {

@@ -25,7 +25,7 @@ use tract_onnx::tract_core::{
 
 pub(super) use self::{add::add, conv::conv, kept::build as kept_codes, matmul::matmul};
 use super::quantise::Scales;
-use crate::inference::tract::int8::Codes;
+use picket_kernels::int8::Codes;
 
 /// Steps back from a QuantizeLinear over clips, and over operators that make a constant.
 const MOST_STEPS: usize = 16;

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Channels that are computed together.
-pub(in crate::inference::tract) const LANES: usize = 8;
+pub const LANES: usize = 8;
 type Lane = [f32; LANES];
 
 /// Is a fused multiply-add an instruction in the code that is made for every processor of the target?
@@ -21,15 +21,15 @@ const FUSED: bool = cfg!(target_arch = "aarch64");
 /// Codes in, channels last, codes out, as many channels. Further inputs: [`QuantisedDepthwise::weights`], and factors
 /// and offsets from [`super::conv::lanes`].
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::inference::tract) struct QuantisedDepthwise {
-    pub(in crate::inference::tract) geometry: Geometry,
+pub struct QuantisedDepthwise {
+    pub geometry: Geometry,
     /// Only type and zero point count.
-    pub(in crate::inference::tract) x: Codes,
-    pub(in crate::inference::tract) y: Codes,
+    pub x: Codes,
+    pub y: Codes,
     /// One over the output's scale.
-    pub(in crate::inference::tract) recip: f32,
+    pub recip: f32,
     /// The output's.
-    pub(in crate::inference::tract) shape: TVec<usize>,
+    pub shape: TVec<usize>,
 }
 
 impl Eq for QuantisedDepthwise {}
@@ -37,10 +37,7 @@ impl Eq for QuantisedDepthwise {}
 impl QuantisedDepthwise {
     /// Weights in the order in which they are read. `weight(channel, row, column)` has its zero point taken off.
     #[expect(clippy::cast_precision_loss, reason = "weights have 9 bits")]
-    pub(in crate::inference::tract) fn weights(
-        geometry: &Geometry,
-        weight: impl Fn(usize, usize, usize) -> i32,
-    ) -> TractResult<Tensor> {
+    pub fn weights(geometry: &Geometry, weight: impl Fn(usize, usize, usize) -> i32) -> TractResult<Tensor> {
         let [rows, columns] = geometry.kernel;
         let blocks = geometry.channels.div_ceil(LANES);
         let mut packed = vec![0f32; blocks * rows * columns * LANES];

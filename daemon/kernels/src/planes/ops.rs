@@ -3,22 +3,22 @@
 use tract_onnx::tract_core::internal::*;
 
 use super::{LANES, Layout, Plane, slide};
-use crate::inference::tract::int8::Geometry;
+use crate::int8::Geometry;
 
 /// A convolution of each channel by itself, and bounds. Inputs: x, NCHW; weights, one window after the other; bias.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::inference::tract) struct DepthwisePlanes {
-    pub(in crate::inference::tract) geometry: Geometry,
-    pub(in crate::inference::tract) low: f32,
-    pub(in crate::inference::tract) high: f32,
+pub struct DepthwisePlanes {
+    pub geometry: Geometry,
+    pub low: f32,
+    pub high: f32,
 }
 
 impl Eq for DepthwisePlanes {}
 
 /// The largest value of each window. Input: x, NCHW.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::inference::tract) struct MaxPlanes {
-    pub(in crate::inference::tract) geometry: Geometry,
+pub struct MaxPlanes {
+    pub geometry: Geometry,
 }
 
 fn output_facts(geometry: &Geometry, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {

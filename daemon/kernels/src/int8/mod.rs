@@ -21,14 +21,14 @@ mod tile;
 #[cfg(test)]
 mod tests;
 
-pub(super) use add::QuantisedAdd;
-pub(super) use codes::Codes;
-pub(super) use conv::{Packed, QuantisedConv, lanes};
-pub(super) use depthwise::{LANES, QuantisedDepthwise};
-pub(super) use ends::CHANNELS;
-pub(super) use geometry::Geometry;
+pub use add::QuantisedAdd;
+pub use codes::Codes;
+pub use conv::{Packed, QuantisedConv, lanes};
+pub use depthwise::{LANES, QuantisedDepthwise};
+pub use ends::CHANNELS;
+pub use geometry::Geometry;
 
 /// Terms of a sum that f32 holds exactly: 255² · 256 < 2^24.
-pub(super) const MOST_TERMS: usize = 256;
+pub const MOST_TERMS: usize = 256;
 /// Terms of a sum that i32 holds: 255² · 33,000 < 2^31.
-pub(super) const MOST_TERMS_OF_I32: usize = 33_000;
+pub const MOST_TERMS_OF_I32: usize = 33_000;

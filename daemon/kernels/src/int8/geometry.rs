@@ -5,20 +5,20 @@ use tract_onnx::tract_core::{
     ops::{cnn::PoolSpec, nn::DataFormat},
 };
 
-use super::super::cpu::widened;
+use crate::cpu::widened;
 
 /// A convolution over two spatial axes, channels last, of known sizes. Pairs are rows, then columns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::inference::tract) struct Geometry {
-    pub(in crate::inference::tract) input: [usize; 2],
-    pub(in crate::inference::tract) output: [usize; 2],
-    pub(in crate::inference::tract) kernel: [usize; 2],
-    pub(in crate::inference::tract) stride: [usize; 2],
-    pub(in crate::inference::tract) dilation: [usize; 2],
+pub struct Geometry {
+    pub input: [usize; 2],
+    pub output: [usize; 2],
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
     /// Padding above and to the left; what is missing below and to the right follows.
-    pub(in crate::inference::tract) before: [usize; 2],
+    pub before: [usize; 2],
     /// Input channels, all of them.
-    pub(in crate::inference::tract) channels: usize,
+    pub channels: usize,
 }
 
 /// Elements of a widened band, about: in two bytes each they are half of a small second-level cache.
@@ -26,7 +26,7 @@ const BAND: usize = 64 * 1024;
 
 impl Geometry {
     /// Of a layer over two axes whose sizes are known, channels first; nothing in it is empty.
-    pub(in crate::inference::tract) fn of(spec: &PoolSpec, x: &TypedFact) -> Option<Self> {
+    pub fn of(spec: &PoolSpec, x: &TypedFact) -> Option<Self> {
         if spec.data_format != DataFormat::NCHW || spec.rank() != 2 {
             return None;
         }

@@ -1,8 +1,8 @@
 //! Sums of products, for tiles of some pixels × 16 output channels: inputs and weights of 16 bits.
 
-#[cfg(target_arch = "x86_64")]
-use super::super::cpu::{has_avx2, has_avx512};
 use super::ends::{CHANNELS, Ends, Sums, over_tiles};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::{has_avx2, has_avx512};
 
 /// The weights of two inputs for each channel.
 pub(super) type Step = [i16; 2 * CHANNELS];

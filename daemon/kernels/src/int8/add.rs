@@ -10,13 +10,13 @@ use super::{
 
 /// Two tensors of codes of one shape, added element by element.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::inference::tract) struct QuantisedAdd {
+pub struct QuantisedAdd {
     /// Of each input; only type and zero point count.
-    pub(in crate::inference::tract) x: [Codes; 2],
-    pub(in crate::inference::tract) scales: [f32; 2],
-    pub(in crate::inference::tract) y: Codes,
+    pub x: [Codes; 2],
+    pub scales: [f32; 2],
+    pub y: Codes,
     /// The output's scale, which is divided by: sums of codes often lie half between two others.
-    pub(in crate::inference::tract) scale: f32,
+    pub scale: f32,
 }
 
 impl Eq for QuantisedAdd {}

@@ -9,8 +9,8 @@ mod ops;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::ops::{DepthwisePlanes, MaxPlanes};
-use super::{cpu::widened, int8::Geometry};
+pub use self::ops::{DepthwisePlanes, MaxPlanes};
+use crate::{cpu::widened, int8::Geometry};
 
 /// Output points that are computed together.
 const LANES: usize = 32;

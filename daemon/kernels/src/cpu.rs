@@ -16,11 +16,11 @@ macro_rules! widened {
                 fn avx2($($arg: $type),*) {
                     $body($($arg),*);
                 }
-                if $crate::inference::tract::cpu::has_avx512() {
+                if $crate::cpu::has_avx512() {
                     #[expect(unsafe_code, reason = "the processor has been asked for the instructions")]
                     return unsafe { avx512($($arg),*) };
                 }
-                if $crate::inference::tract::cpu::has_avx2() {
+                if $crate::cpu::has_avx2() {
                     #[expect(unsafe_code, reason = "the processor has been asked for the instructions")]
                     return unsafe { avx2($($arg),*) };
                 }
@@ -29,16 +29,16 @@ macro_rules! widened {
         }
     };
 }
-pub(super) use widened;
+pub(crate) use widened;
 
 #[cfg(target_arch = "x86_64")]
-pub(super) fn has_avx512() -> bool {
+pub(crate) fn has_avx512() -> bool {
     use std::arch::is_x86_feature_detected as has;
     has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has_avx2()
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) fn has_avx2() -> bool {
+pub(crate) fn has_avx2() -> bool {
     use std::arch::is_x86_feature_detected as has;
     has!("avx2") && has!("fma")
 }

@@ -3,7 +3,7 @@
 use super::codes::Rounding;
 
 /// Output channels of a tile.
-pub(in crate::inference::tract) const CHANNELS: usize = 16;
+pub const CHANNELS: usize = 16;
 /// One factor, or offset, for each channel.
 pub(super) type Lane = [f32; CHANNELS];
 pub(super) type Sums = [i32; CHANNELS];

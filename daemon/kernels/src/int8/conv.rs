@@ -12,31 +12,31 @@ use super::{
 
 /// Codes in, channels last, codes out. Further inputs: the two of [`Packed`], and factors and offsets from [`lanes`].
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::inference::tract) struct QuantisedConv {
-    pub(in crate::inference::tract) geometry: Geometry,
+pub struct QuantisedConv {
+    pub geometry: Geometry,
     /// Only type and zero point count.
-    pub(in crate::inference::tract) x: Codes,
-    pub(in crate::inference::tract) y: Codes,
+    pub x: Codes,
+    pub y: Codes,
     /// One over the output's scale.
-    pub(in crate::inference::tract) recip: f32,
+    pub recip: f32,
     /// Output channels.
-    pub(in crate::inference::tract) channels: usize,
+    pub channels: usize,
     /// The output's.
-    pub(in crate::inference::tract) shape: TVec<usize>,
+    pub shape: TVec<usize>,
     /// Of [`Packed`].
-    pub(in crate::inference::tract) narrow: bool,
+    pub narrow: bool,
 }
 
 impl Eq for QuantisedConv {}
 
 /// The weights of a convolution, as the operator takes them.
-pub(in crate::inference::tract) struct Packed {
+pub struct Packed {
     /// For the kernels of [`narrow`], not for those of [`tile`].
-    pub(in crate::inference::tract) narrow: bool,
+    pub narrow: bool,
     /// In the order in which they are read.
-    pub(in crate::inference::tract) weights: Tensor,
+    pub weights: Tensor,
     /// For each output channel, what sums begin with.
-    pub(in crate::inference::tract) begins: Tensor,
+    pub begins: Tensor,
 }
 
 /// Inputs as the kernels read them.
@@ -72,7 +72,7 @@ impl Packed {
     ///
     /// # Errors
     /// A weight is none of 9 bits.
-    pub(in crate::inference::tract) fn new(
+    pub fn new(
         geometry: &Geometry,
         x: Codes,
         channels: usize,
@@ -149,7 +149,7 @@ fn elements(rows: usize, columns: usize, inputs: usize) -> impl Iterator<Item = 
 }
 
 /// One float for each output channel, filled up to whole lanes of `N`.
-pub(in crate::inference::tract) fn lanes<const N: usize>(values: &[f32]) -> TractResult<Tensor> {
+pub fn lanes<const N: usize>(values: &[f32]) -> TractResult<Tensor> {
     lanes_of::<f32, N>(values)
 }
 

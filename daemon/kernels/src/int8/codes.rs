@@ -4,11 +4,11 @@ use tract_onnx::prelude::{DatumType, TractError, TractResult};
 
 /// The codes that an operator gives: `value / scale`, rounded half to even, plus `zero`, between `low` and `high`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::inference::tract) struct Codes {
-    pub(in crate::inference::tract) signed: bool,
-    pub(in crate::inference::tract) zero: i32,
-    pub(in crate::inference::tract) low: i32,
-    pub(in crate::inference::tract) high: i32,
+pub struct Codes {
+    pub signed: bool,
+    pub zero: i32,
+    pub low: i32,
+    pub high: i32,
 }
 
 /// 1.5 · 2^23: added to a float of less than 2^22, it leaves the float rounded half to even in the low bits.
@@ -16,7 +16,7 @@ const ROUNDER: f32 = 12_582_912.0;
 
 impl Codes {
     /// All codes of an 8-bit type; `None` for other types.
-    pub(in crate::inference::tract) const fn all(datum_type: DatumType, zero: i32) -> Option<Self> {
+    pub const fn all(datum_type: DatumType, zero: i32) -> Option<Self> {
         match datum_type {
             DatumType::U8 => Some(Self { signed: false, zero, low: 0, high: 255 }),
             DatumType::I8 => Some(Self { signed: true, zero, low: -128, high: 127 }),
@@ -24,7 +24,7 @@ impl Codes {
         }
     }
 
-    pub(in crate::inference::tract) const fn datum_type(self) -> DatumType {
+    pub const fn datum_type(self) -> DatumType {
         if self.signed { DatumType::I8 } else { DatumType::U8 }
     }
 
