@@ -20,6 +20,7 @@ mod http;
 mod images;
 mod jobs;
 mod link;
+mod manual;
 mod mlserver;
 mod model;
 mod outputs;

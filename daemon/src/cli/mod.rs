@@ -3,6 +3,7 @@
 mod bench;
 mod calibrate;
 mod check;
+mod completions;
 mod dead;
 mod demo;
 mod explain;
@@ -10,6 +11,7 @@ mod export;
 mod http;
 mod infer;
 mod ledger;
+mod manual;
 mod model;
 mod plan;
 mod prove;
@@ -52,6 +54,11 @@ enum Command {
         #[arg(long, default_value = "/etc/picket/picket.toml")]
         config: PathBuf,
     },
+    /// What a shell needs to complete this program's command line, on standard output.
+    Completions {
+        /// Which shell.
+        shell: completions::Shell,
+    },
     /// Show the whole thing at work, with no set-up: broker, local Picket, upstream Picket, handwritten digits.
     Demo {
         /// How long jobs are sent.
@@ -91,6 +98,9 @@ enum Command {
     Export(export::Export),
     /// What left this device for a provider, and whether the record of it is whole.
     Ledger(ledger::Ledger),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Manual { folder: PathBuf },
     #[command(hide = true)]
     Prove(prove::Prove),
     /// Make every decision of a log again, and see whether it is the same; or with another policy.
@@ -116,6 +126,8 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::run(&config, json),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Manual { folder } => manual::run(&folder),
         Command::Demo { seconds } => demo::run(seconds, json),
         Command::Infer { bundle, inputs, trial } => infer::run(&bundle, &inputs, &trial, json),
         Command::Bench { bundle, seconds, trial } => bench::run(&bundle, seconds, &trial, json),
