@@ -155,7 +155,7 @@ fn model_slots(
 fn watch(board: &Board, dwell: Span, inbox: &mpsc::Sender<Event>) -> anyhow::Result<Watched> {
     tracing::info!(board = board.profile.name, why = board.why, "board");
     for Warning { code, message, hint } in board.warnings() {
-        tracing::warn!(code, message, hint, "board");
+        tracing::warn!(code, why = message, hint, "board");
     }
     Watched::start(board, dwell, inbox.clone()).context("no thread for the board's temperature")
 }
@@ -378,7 +378,7 @@ fn slot(
             (version, Ok((served, pool)))
         }
         Err(failure) => {
-            tracing::error!(model = %model.name, code = failure.code, message = failure.message, "model is not served");
+            tracing::error!(model = %model.name, code = failure.code, why = failure.message, "model is not served");
             (String::new(), Err(failure))
         }
     };

@@ -187,7 +187,7 @@ async fn a_sensor_without_a_bus_is_told_and_the_rest_goes_on() {
                   profile = \"motor-current\"\nsensors = [{ kind = \"ina219\" }]\n";
     let Some(mut scene) = Scene::start("durable = false\n", source, |_| ()).await else { return };
     let bus = scene.folder.path().join("i2c-1");
-    let told = format!("code=\"source/no-bus\" there is no bus {}", bus.display());
+    let told = format!("code=\"source/no-bus\" why=\"there is no bus {}", bus.display());
     until("it is told", || async { scene.daemon.log().contains(&told) }).await;
     // Something is there, and it is no bus.
     fs::write(&bus, "").unwrap();

@@ -19,7 +19,7 @@ mod replay;
 mod run;
 mod status;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -115,7 +115,7 @@ enum Command {
     },
 }
 
-/// Exit code of a bad configuration (`EX_CONFIG`); systemd does not restart for it.
+/// Exit code of what only a person can change, as a bad configuration (`EX_CONFIG`); systemd does not restart for it.
 const BAD_CONFIG: u8 = 78;
 /// Exit code when another Picket holds the store (`EX_TEMPFAIL`); systemd tries again.
 const STORE_LOCKED: u8 = 75;
@@ -152,12 +152,10 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<ConfigError>() {
-        ExitCode::from(BAD_CONFIG)
-    } else if matches!(error.downcast_ref(), Some(OpenError::Locked(_))) {
-        ExitCode::from(STORE_LOCKED)
-    } else {
-        ExitCode::FAILURE
+    match error.downcast_ref() {
+        _ if error.is::<ConfigError>() => ExitCode::from(BAD_CONFIG),
+        Some(OpenError::Locked(_)) => ExitCode::from(STORE_LOCKED),
+        _ => ExitCode::FAILURE,
     }
 }
 
@@ -165,16 +163,6 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 fn one_line(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     if text.starts_with("error[") { text } else { format!("error[cli/failed]: {text}") }
-}
-
-/// Logs to stderr; `PICKET_LOG` filters, for example `PICKET_LOG=debug`.
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PICKET_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rumqttd=error"));
-    // Colours are for people: a file or the journal gets plain text.
-    let colours = std::io::stderr().is_terminal();
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
 }
 
 /// Where a model is tried out before it is loaded.
