@@ -33,4 +33,5 @@ mod sources;
 mod streams;
 mod support;
 mod tasks;
+mod upgrade;
 mod watchdog;

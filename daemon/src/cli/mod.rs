@@ -154,6 +154,8 @@ pub fn run(cli: Cli) -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref() {
         _ if error.is::<ConfigError>() => ExitCode::from(BAD_CONFIG),
+        // As a bad configuration: the next start would find the same.
+        Some(OpenError::Newer(..)) => ExitCode::from(BAD_CONFIG),
         Some(OpenError::Locked(_)) => ExitCode::from(STORE_LOCKED),
         _ => ExitCode::FAILURE,
     }
