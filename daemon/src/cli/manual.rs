@@ -168,7 +168,8 @@ fn exit_status(roff: &mut Roff, command: &Command, name: &str) {
             roff,
             "78",
             "The configuration is wrong: one line with file, line, column and the nearest right key. No socket was opened. \
-             Trying again does not help, so systemd should not (RestartPreventExitStatus=78).",
+             Or the store was written by a newer Picket (store/newer-version), and was left as it is. Trying again does not \
+             help, so systemd should not (RestartPreventExitStatus=78).",
         );
     }
 }

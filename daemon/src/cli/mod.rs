@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod dead;
 mod demo;
+mod diag;
 mod explain;
 mod export;
 mod http;
@@ -92,6 +93,8 @@ enum Command {
     Plan(plan::Plan),
     /// Jobs that were accepted and got an error instead of an answer.
     Dead(dead::Dead),
+    /// What a bug report needs, in one archive without secrets and without inputs.
+    Diag(diag::Diag),
     /// Why an answer is what it is, in words.
     Explain(explain::Explain),
     /// Cases that a provider has labelled, as data to train and measure the next local model with.
@@ -136,6 +139,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Plan(plan) => plan::run(&plan, json),
         Command::Prove(prove) => return prove::run(&prove),
         Command::Dead(dead) => dead::run(&dead, json),
+        Command::Diag(diag) => diag::run(&diag, json),
         Command::Explain(explain) => explain::run(&explain, json),
         Command::Export(export) => export::run(&export, json),
         Command::Ledger(ledger) => ledger::run(&ledger, json),
