@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 pub use self::{
     fitting::{fitted, siblings},
-    hands::plan,
+    hands::{fits, plan},
 };
 use crate::{
     answer::hex,
@@ -78,6 +78,7 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
     let decisions = open_decisions(&config, &models, audit_rate)?;
     let keeper = open_keeper(&config)?;
 
+    hands::say_what_does_not_fit(&config.sources, &models);
     let outputs = hands::plans(&config.outputs, &models)?;
     let Device { id: device, group, board, heat_dwell } = config.device;
     let board = watch(&board, heat_dwell, &inbox)?;

@@ -96,6 +96,7 @@ async fn an_archive_has_what_a_bug_report_needs_and_no_secret() {
         "canary-header-77",
         "canary-input-3c3c",
         "canary-comment",
+        "canary-inline-8d",
     ];
     let [_, token, key, ..] = canaries;
     let folder = tempfile::tempdir().unwrap();
@@ -120,11 +121,15 @@ async fn an_archive_has_what_a_bug_report_needs_and_no_secret() {
     // A key that is named in a drop-in, and of no use to anybody.
     let drop_ins = daemon.folder.path().join("conf.d");
     fs::create_dir(&drop_ins).unwrap();
-    fs::write(drop_ins.join("50-more.toml"), format!("[mqtt]\nkey_file = \"{}\"\n", path("key.pem"))).unwrap();
+    fs::write(
+        drop_ins.join("50-more.toml"),
+        format!("[mqtt]\nkey_file = \"{}\"\npassword = \"canary-inline-8d\"\n", path("key.pem")),
+    )
+    .unwrap();
     let unpacked = collect(&["--config", &file], &[]);
     no_canary(&unpacked, &canaries);
     let check = document(&unpacked, "check.json");
-    assert_eq!(check["ok"], false, "a key without TLS is a mistake, and no reason to collect less: {check}");
+    assert_eq!(check["ok"], false, "a password that is no file is a mistake, and no reason to collect less: {check}");
     fs::remove_dir_all(&drop_ins).unwrap();
 
     let unpacked = collect(&["--config", &file], &[]);

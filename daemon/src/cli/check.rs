@@ -44,8 +44,13 @@ pub fn verdict(path: &Path) -> anyhow::Result<Verdict> {
         all_served.push(served);
     }
     assemble::siblings(&config.models, &all_served.iter().map(Some).collect::<Vec<Option<&Served>>>())?;
+    let served_as =
+        |name: &str| config.models.iter().position(|model| &*model.name == name).map(|index| &all_served[index]);
+    for source in &config.sources {
+        assemble::fits(source, served_as(&source.model))?;
+    }
     for output in &config.outputs {
-        let served = config.models.iter().position(|model| model.name == output.model).map(|index| &all_served[index]);
+        let served = served_as(&output.model);
         assemble::plan(output, served)?;
     }
     let missing = missing(&config);

@@ -63,16 +63,16 @@ impl Hub {
 
     /// What came in on a port. Never waits: a job that finds no room stays with its node.
     pub fn hear(&self, port: usize, result: Result<Frame<'_>, Fault>) {
-        let place = self.inbox.try_reserve().ok();
-        let heard = Heard { now: self.clock.now(), wall_us: wall_us(), port, room: place.is_some() };
+        // A late reading may complete two windows; what would be more waits for the next one.
+        let mut places = (0..2).map_while(|_| self.inbox.try_reserve().ok()).collect::<Vec<_>>();
+        let heard = Heard { now: self.clock.now(), wall_us: wall_us(), port, room: places.len() };
         let mut out = Vec::new();
         self.nodes().hear(heard, result, &mut out);
-        let mut place = place;
         for one in out {
             match one {
-                // There is one at most, and its place was there before.
+                // No more than there is room for, and their places were there before.
                 Out::Job(request) => {
-                    if let Some(place) = place.take() {
+                    if let Some(place) = places.pop() {
                         place.send(Event::Job(request));
                     }
                 }
