@@ -87,6 +87,18 @@ fn face_and_camera(http: u16, token: &str) -> String {
     )
 }
 
+async fn a_good_job_and_a_bad_one(port: u16) {
+    let mut client = Client::connect(port, &["picket/v1/press-4/state"]).await;
+    client.wait_online("press-4").await;
+    client.send(DIGITS, &Job::json(&request("good", &digits()[0].1))).await;
+    client.answer().await;
+    // A payload that is quoted by whatever complains about it, and a dead letter of it.
+    let bad = json!({ "id": "bad", "inputs": [{ "name": "canary-input-3c3c", "shape": [1, 64], "datatype": "FP32", "data": [1] }] });
+    client.send(DIGITS, &Job::json(&bad)).await;
+    let answer = client.answer().await.json();
+    assert!(!answer["error"].is_null(), "{answer}");
+}
+
 #[tokio::test]
 async fn an_archive_has_what_a_bug_report_needs_and_no_secret() {
     let canaries = [
@@ -107,15 +119,7 @@ async fn an_archive_has_what_a_bug_report_needs_and_no_secret() {
     let more = face_and_camera(http, &path("token"));
     let mut daemon = Daemon::start(&config(broker.port, &more));
     until_ready(http).await;
-    let mut client = Client::connect(broker.port, &["picket/v1/press-4/state"]).await;
-    client.wait_online("press-4").await;
-    client.send(DIGITS, &Job::json(&request("good", &digits()[0].1))).await;
-    client.answer().await;
-    // A payload that is quoted by whatever complains about it, and a dead letter of it.
-    let bad = json!({ "id": "bad", "inputs": [{ "name": "canary-input-3c3c", "shape": [1, 64], "datatype": "FP32", "data": [1] }] });
-    client.send(DIGITS, &Job::json(&bad)).await;
-    let answer = client.answer().await.json();
-    assert!(!answer["error"].is_null(), "{answer}");
+    a_good_job_and_a_bad_one(broker.port).await;
 
     let file = daemon.folder.path().join("picket.toml").to_str().unwrap().to_owned();
     // A key that is named in a drop-in, and of no use to anybody.

@@ -9,6 +9,8 @@ use toml::{Table, Value};
 const GONE: &str = "<left out>";
 /// Shorter texts are words, and would be found everywhere.
 const SECRET_BYTES: usize = 4;
+/// Behind others, shorter words are no secrets of their own.
+const WORD_BYTES: usize = 8;
 /// Lines of a key's or certificate's file that are shorter say nothing.
 const LINE_BYTES: usize = 16;
 
@@ -109,6 +111,10 @@ impl Scrubber {
         let quoted = serde_json::Value::from(secret).to_string();
         let forms = [secret, quoted.trim_matches('"'), &STANDARD_NO_PAD.encode(secret)].map(str::to_owned);
         self.secrets.extend(forms);
+        // `Bearer …`: the word alone may be quoted somewhere.
+        if let Some((_, last)) = secret.rsplit_once(' ').filter(|(_, last)| last.len() >= WORD_BYTES) {
+            self.know(last);
+        }
     }
 
     /// What is in such a file is taken out, too.
