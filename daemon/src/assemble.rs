@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 pub use self::{
     fitting::{fitted, siblings},
-    hands::plan,
+    hands::{fits, plan},
 };
 use crate::{
     answer::hex,
@@ -78,6 +78,7 @@ pub fn assemble(config: Config, clock: Clock, prover: &Prover) -> anyhow::Result
     let decisions = open_decisions(&config, &models, audit_rate)?;
     let keeper = open_keeper(&config)?;
 
+    hands::say_what_does_not_fit(&config.sources, &models);
     let outputs = hands::plans(&config.outputs, &models)?;
     let Device { id: device, group, board, heat_dwell } = config.device;
     let board = watch(&board, heat_dwell, &inbox)?;
@@ -155,7 +156,7 @@ fn model_slots(
 fn watch(board: &Board, dwell: Span, inbox: &mpsc::Sender<Event>) -> anyhow::Result<Watched> {
     tracing::info!(board = board.profile.name, why = board.why, "board");
     for Warning { code, message, hint } in board.warnings() {
-        tracing::warn!(code, message, hint, "board");
+        tracing::warn!(code, why = message, hint, "board");
     }
     Watched::start(board, dwell, inbox.clone()).context("no thread for the board's temperature")
 }
@@ -378,7 +379,7 @@ fn slot(
             (version, Ok((served, pool)))
         }
         Err(failure) => {
-            tracing::error!(model = %model.name, code = failure.code, message = failure.message, "model is not served");
+            tracing::error!(model = %model.name, code = failure.code, why = failure.message, "model is not served");
             (String::new(), Err(failure))
         }
     };

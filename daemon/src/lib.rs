@@ -14,6 +14,7 @@ pub mod gpio;
 pub mod inference;
 pub mod labelled;
 pub mod ledger;
+pub mod log;
 pub mod media;
 pub mod oip;
 pub mod options;

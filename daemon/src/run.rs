@@ -126,9 +126,7 @@ pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>)
                 house.stop_intake();
             }
             () = heartbeat.next() => {
-                if house.is_healthy() {
-                    Heartbeat::beat();
-                }
+                heartbeat.beat_unless(house.standstill());
             }
             taken = events.recv_many(&mut burst, limits::INBOX_BURST) => {
                 if taken == 0 {

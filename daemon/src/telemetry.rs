@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
 use picket_core::{
     Action, Answer, Note, Outcome, Source,
     escalation::{budget::Left, money::Money},
-    job::{Failure, ModelId, ProviderId},
+    job::{Failure, JobId, ModelId, ProviderId},
     tally::Tally,
     time::Span,
 };
@@ -184,17 +184,17 @@ impl Telemetry {
 
     /// One event and one counter per action. Jobs for models that do not exist share one name: a stranger's topics must
     /// not grow the metrics.
-    pub fn observe(&self, action: &Action, model: Option<ModelId>, providers: &[Arc<str>]) {
+    pub fn observe(&self, action: &Action, job: Option<&JobId>, model: Option<ModelId>, providers: &[Arc<str>]) {
         let meters = model.and_then(|model| self.models.get(model.0));
         let model = meters.map_or("unknown", |meters| &*meters.name);
         let provider = |id: ProviderId| providers.get(id.0).map_or("?", |name| name);
         match action {
             Action::Finish { outcome, .. } => match &**outcome {
-                Outcome::Answered(answer) => self.answered(answer, meters, provider),
-                Outcome::Failed(failure, _) => self.failed(model, failure.code, &failure.message),
+                Outcome::Answered(answer) => self.answered(job, answer, meters, provider),
+                Outcome::Failed(failure, _) => self.failed(job, model, failure),
             },
-            Action::Refuse { failure, .. } => self.failed(model, failure.code, &failure.message),
-            Action::Bounce { failure, .. } => self.failed(model, failure.code, &failure.message),
+            Action::Refuse { failure, .. } => self.failed(job, model, failure),
+            Action::Bounce { failure, .. } => self.failed(job, model, failure),
             Action::Note(note) => self.note(note, provider),
             Action::Bury { row, code } => {
                 self.dropped(code);
@@ -204,7 +204,13 @@ impl Telemetry {
         }
     }
 
-    fn answered<'a>(&self, answer: &Answer, meters: Option<&ModelMeters>, provider: impl Fn(ProviderId) -> &'a str) {
+    fn answered<'a>(
+        &self,
+        job: Option<&JobId>,
+        answer: &Answer,
+        meters: Option<&ModelMeters>,
+        provider: impl Fn(ProviderId) -> &'a str,
+    ) {
         let Some(meters) = meters else { return }; // cannot happen: only a known model answers
         let (model, reason, timing) = (&*meters.name, answer.reason.code(), answer.timing);
         meters.answered.inc();
@@ -220,22 +226,24 @@ impl Telemetry {
                 self.provider_seconds.get_or_create(&label).observe(seconds(span));
             }
         }
-        tracing::debug!(model, reason, total_ms = timing.total.as_millis_f64(), "answered");
+        let job = job.map(JobId::as_str);
+        tracing::debug!(job, model, reason, total_ms = timing.total.as_millis_f64(), "answered");
     }
 
-    fn failed(&self, model: &str, code: &'static str, message: &str) {
+    fn failed(&self, job: Option<&JobId>, model: &str, failure: &Failure) {
+        let (code, why) = (failure.code, &*failure.message);
         self.jobs.get_or_create(&Outcomes { model: model.to_owned(), outcome: code.to_owned() }).inc();
-        tracing::info!(model, code, message, "job failed");
+        tracing::info!(job = job.map(JobId::as_str), model, code, why, "job failed");
     }
 
     /// A request that a transport answered with an error by itself.
     pub fn refused_at_the_door(&self, failure: &Failure) {
-        self.failed("unknown", failure.code, &failure.message);
+        self.failed(None, "unknown", failure);
     }
 
     fn note<'a>(&self, note: &Note, provider: impl Fn(ProviderId) -> &'a str) {
         match note {
-            Note::Duplicate { id } => tracing::debug!(%id, "job known already"),
+            Note::Duplicate { id } => tracing::debug!(job = id.as_str(), "job known already"),
             Note::StaleConfirm { row } => tracing::debug!(row = row.0, "confirmation of an old connection"),
             Note::Undeliverable { row } => {
                 self.dropped("undeliverable");

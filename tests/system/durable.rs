@@ -1,13 +1,10 @@
 //! What survives the process, and what a process survives.
 
-use std::{
-    os::unix::net::UnixDatagram,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use picket_tests::{
     broker::Mosquitto,
-    client::{Client, Job, PATIENCE},
+    client::{Client, Job},
     daemon::{Daemon, picket},
     free_port, until_ready,
 };
@@ -154,63 +151,4 @@ async fn a_second_sigterm_ends_at_once_and_loses_nothing() {
     }
     answered.sort();
     assert_eq!(answered, ["poison-hang-1", "waiting"]);
-}
-
-/// The service manager's side of the notification socket.
-struct Manager {
-    socket: UnixDatagram,
-    _folder: tempfile::TempDir,
-    path: String,
-}
-
-impl Manager {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("notify");
-        let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { socket, path: path.to_str().unwrap().to_owned(), _folder: folder }
-    }
-
-    fn hear(&self, what: &str) {
-        let mut buffer = [0; 256];
-        loop {
-            let length = self.socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no {what}: {error}"));
-            if std::str::from_utf8(&buffer[..length]).unwrap().contains(what) {
-                return;
-            }
-        }
-    }
-
-    /// Nothing comes for a while that is longer than the watchdog allows.
-    fn hears_nothing_for(&self, span: Duration) -> bool {
-        self.socket.set_read_timeout(Some(span)).unwrap();
-        self.socket.recv(&mut [0; 256]).is_err()
-    }
-}
-
-/// Row 43.
-#[tokio::test]
-async fn the_watchdog_is_fed_while_everything_moves_and_starves_when_a_part_hangs() {
-    for (failpoint, moves) in [("none=hang", true), ("run-loop=hang:20", false)] {
-        let manager = Manager::new();
-        let environment =
-            [("NOTIFY_SOCKET", manager.path.as_str()), ("WATCHDOG_USEC", "300000"), ("PICKET_FAILPOINT", failpoint)];
-        let broker = Mosquitto::start();
-        let mut daemon = Daemon::start_with(&config(broker.port, ""), &environment);
-        manager.hear("READY=1");
-        manager.hear("WATCHDOG=1");
-        if moves {
-            (0..5).for_each(|_| manager.hear("WATCHDOG=1"));
-            daemon.terminate();
-            manager.hear("STOPPING=1");
-            assert!(daemon.wait(Duration::from_secs(10)).success());
-        } else {
-            let limit = Instant::now() + PATIENCE;
-            while !manager.hears_nothing_for(Duration::from_secs(1)) {
-                assert!(Instant::now() < limit, "a daemon whose run loop hangs feeds the watchdog");
-            }
-            assert!(daemon.is_running(), "it hangs, it is not gone");
-        }
-    }
 }

@@ -7,7 +7,7 @@ use picket_tests::{
     bundles,
     client::{Client, Job},
     daemon::Daemon,
-    free_port, get, shared, until, until_ready,
+    free_port, get, onnx, shared, until, until_ready,
 };
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
@@ -187,7 +187,7 @@ async fn a_sensor_without_a_bus_is_told_and_the_rest_goes_on() {
                   profile = \"motor-current\"\nsensors = [{ kind = \"ina219\" }]\n";
     let Some(mut scene) = Scene::start("durable = false\n", source, |_| ()).await else { return };
     let bus = scene.folder.path().join("i2c-1");
-    let told = format!("code=\"source/no-bus\" there is no bus {}", bus.display());
+    let told = format!("code=\"source/no-bus\" why=\"there is no bus {}", bus.display());
     until("it is told", || async { scene.daemon.log().contains(&told) }).await;
     // Something is there, and it is no bus.
     fs::write(&bus, "").unwrap();
@@ -199,17 +199,19 @@ async fn a_sensor_without_a_bus_is_told_and_the_rest_goes_on() {
     assert!(scene.daemon.wait(Duration::from_secs(15)).success());
 }
 
-/// What `picket check` says of a source of the model `digits`.
+/// What `picket check` says of a source of a model that takes 200 values: two channels of 100 samples.
 fn check(source: &str) -> (Option<i32>, String) {
+    check_for(source, &[1, 200])
+}
+
+fn check_for(source: &str, dims: &[i64]) -> (Option<i32>, String) {
     let file = tempfile::tempdir().unwrap();
     let path = file.path().join("picket.toml");
-    let digits = picket_tests::root().join("models/digits");
-    let model = format!("[[model]]\nname = \"digits\"\nbundle = \"{}\"\n", digits.display());
-    fs::write(
-        &path,
-        format!("[store]\npath = \"store\"\n{model}[[source]]\nname = \"s\"\nmodel = \"digits\"\n{source}"),
-    )
-    .unwrap();
+    let model = onnx::model(&onnx::Graph::through(dims, vec![onnx::node("Relu", &["x"], &["y"], &[])]));
+    fs::write(file.path().join("relu.onnx"), model).unwrap();
+    let model = "[[model]]\nname = \"relu\"\nbundle = \"./relu.onnx\"\n";
+    fs::write(&path, format!("[store]\npath = \"store\"\n{model}[[source]]\nname = \"s\"\nmodel = \"relu\"\n{source}"))
+        .unwrap();
     let output = picket_tests::daemon::picket(&["check", "--config", path.to_str().unwrap()]);
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(said).unwrap())
@@ -222,6 +224,10 @@ fn what_is_wrong_with_a_source_is_found_before_anything_starts_and_what_is_missi
     let (code, said) = check(sensor);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("missing now: source s: there is no bus /dev/i2c-99"), "{said}");
+    let (code, said) = check_for(sensor, &[1, 64]);
+    assert_eq!(code, Some(78), "{said}");
+    let place = "picket.toml:8:9: the windows of source s do not fit model relu: ";
+    assert!(said.starts_with("error[config/window]: ") && said.contains(place), "{said}");
     let camera = "kind = \"exec\"\ncommand = [\"true\"]\ntrigger = { chip = \"gpiochip99\", line = 4 }\n";
     let (code, said) = check(camera);
     assert_eq!(code, Some(0), "{said}");

@@ -20,6 +20,7 @@
 pub mod boxes;
 pub mod engine;
 pub mod escalation;
+pub mod flood;
 pub mod heat;
 pub mod inquiry;
 pub mod job;

@@ -72,6 +72,12 @@ pub const DELIVERY_WINDOW: usize = 256;
 pub const INBOX: usize = 4_096;
 /// Inputs that the run loop takes in one go before it acts.
 pub const INBOX_BURST: usize = 64;
+/// Lines of the log about one thing …
+pub const LOG_BURST: u32 = 10;
+/// … in so long a time; the others are counted …
+pub const LOG_WINDOW: Span = Span::from_millis(60_000);
+/// … and so many things are told apart.
+pub const LOG_COMPLAINTS: usize = 256;
 /// Jobs handed to an inference pool ahead of a free worker, so that a worker never waits for the loop.
 /// Models with `when_full = "newest-wins"` get none: a frame that is handed over can no longer be replaced.
 pub const PREFETCH_PER_WORKER: usize = 8;
@@ -99,6 +105,9 @@ pub const SPECTRUM_POINTS: usize = 1 << 16;
 pub const STATES: usize = 64;
 /// Threads given up, all models together; one more, and the process starts anew: each may burn a core.
 pub const STUCK_THREADS: usize = 4;
+/// Work that no inference thread takes for so long, beyond the longest that an inference may take: the threads are gone.
+/// The watchdog is not fed any more.
+pub const WORKERS_PATIENCE: Span = Span::from_millis(10_000);
 /// How often inference threads are looked after while they work.
 pub const STUCK_CHECK: Span = Span::from_millis(1_000);
 /// Inference threads of one model.
@@ -297,6 +306,10 @@ pub const NODE_FORGOTTEN: Span = Span::from_millis(24 * 3_600_000);
 pub const SERIAL_REOPEN: Span = Span::from_millis(250);
 /// … up to this.
 pub const SERIAL_REOPEN_MAX: Span = Span::from_millis(5_000);
+/// A port's task says so often that it is there …
+pub const SERIAL_TICK: Span = Span::from_millis(5_000);
+/// … and when it has not for so long, the watchdog is not fed any more.
+pub const SERIAL_PATIENCE: Span = Span::from_millis(15_000);
 /// Nodes get this long to send their receipts when the daemon stops.
 pub const SERIAL_CLOSE_WAIT: Span = Span::from_millis(1_000);
 /// HTTP requests waiting for their answer.

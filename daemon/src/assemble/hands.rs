@@ -10,6 +10,7 @@ use crate::{
     config::{Config, ConfigError, OutputConfig, SourceConfig},
     inference::served::Served,
     output::Plan,
+    pipeline,
     run::{ModelSlot, TransportSlot},
     source,
     transport::TransportContext,
@@ -36,12 +37,42 @@ pub(super) fn start_sources(
     Ok(Some(TransportSlot { name: source::NAME, transport }))
 }
 
+/// The daemon serves all the same: the other sources and models are good.
+pub(super) fn say_what_does_not_fit(sources: &[SourceConfig], models: &[ModelSlot]) {
+    for source in sources {
+        let slot = models.iter().find(|slot| slot.name == source.model);
+        let served = slot.and_then(|slot| slot.state.as_ref().ok()).map(|(served, _)| &**served);
+        if let Err(ConfigError { code, message, .. }) = fits(source, served) {
+            tracing::error!(source = %source.name, model = %source.model, code, why = message, "source");
+        }
+    }
+}
+
 pub(super) fn plans(outputs: &[OutputConfig], models: &[ModelSlot]) -> Result<Vec<Plan>, ConfigError> {
     let served = |output: &OutputConfig| {
         let slot = models.iter().find(|slot| slot.name == output.model);
         slot.and_then(|slot| slot.state.as_ref().ok()).map(|(served, _)| &**served)
     };
     outputs.iter().map(|output| plan(output, served(output))).collect()
+}
+
+/// Does what the source makes fit its model? `served`: `None` where the model is not served.
+///
+/// # Errors
+/// `config/window`: every job of it would fail.
+pub fn fits(source: &SourceConfig, served: Option<&Served>) -> Result<(), ConfigError> {
+    let Some((content, served)) = source.setup.sample().zip(served) else { return Ok(()) };
+    match pipeline::decode(&content, &served.signature.inputs) {
+        Ok(_) => Ok(()),
+        Err(failure) => Err(ConfigError {
+            code: "config/window",
+            place: source.model_place.clone(),
+            message: format!(
+                "the windows of source {} do not fit model {}: {}",
+                source.name, source.model, failure.message
+            ),
+        }),
+    }
 }
 
 /// An output whose labels are those of its model. `served`: `None` where the model is not served; the output never moves then.

@@ -11,7 +11,16 @@ use crate::{
     inference::{prover::Prover, served::Served},
 };
 
-pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
+/// What was found good, and what is missing at the moment.
+pub struct Verdict {
+    pub config: Config,
+    models: Vec<Value>,
+    missing: Vec<String>,
+}
+
+/// # Errors
+/// What is wrong with the configuration or with a model.
+pub fn verdict(path: &Path) -> anyhow::Result<Verdict> {
     let config = Config::load(path)?;
     let prover = Prover::this_program()?;
     let mut models = Vec::new();
@@ -35,26 +44,45 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
         all_served.push(served);
     }
     assemble::siblings(&config.models, &all_served.iter().map(Some).collect::<Vec<Option<&Served>>>())?;
+    let served_as =
+        |name: &str| config.models.iter().position(|model| &*model.name == name).map(|index| &all_served[index]);
+    for source in &config.sources {
+        assemble::fits(source, served_as(&source.model))?;
+    }
     for output in &config.outputs {
-        let served = config.models.iter().position(|model| model.name == output.model).map(|index| &all_served[index]);
+        let served = served_as(&output.model);
         assemble::plan(output, served)?;
     }
-    let missing: Vec<String> = missing(&config);
-    let warnings = config.escalation.as_ref().map(|escalation| escalation.warnings.as_slice()).unwrap_or_default();
-    let transports: Vec<&str> = config.transports.iter().map(|(name, _)| *name).collect();
+    let missing = missing(&config);
+    Ok(Verdict { config, models, missing })
+}
+
+impl Verdict {
+    fn transports(&self) -> Vec<&str> {
+        self.config.transports.iter().map(|(name, _)| *name).collect()
+    }
+
+    fn warnings(&self) -> &[String] {
+        self.config.escalation.as_ref().map(|escalation| escalation.warnings.as_slice()).unwrap_or_default()
+    }
+
+    pub fn document(&self) -> Value {
+        let Self { config, models, missing } = self;
+        json!({
+            "ok": true, "device": &*config.device.id, "transports": self.transports(), "models": models,
+            "warnings": self.warnings(), "board": config.device.board.document(), "missing": missing,
+        })
+    }
+}
+
+pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
+    let verdict = verdict(path)?;
     if as_json {
-        let (device, board) = (&*config.device.id, config.device.board.document());
-        println!(
-            "{}",
-            json!({
-                "ok": true, "device": device, "transports": transports, "models": models, "warnings": warnings,
-                "board": board, "missing": missing,
-            })
-        );
+        println!("{}", verdict.document());
         return Ok(());
     }
-    println!("{} is good: device {}, {}", path.display(), config.device.id, transports.join(" and "));
-    for model in &models {
+    println!("{} is good: device {}, {}", path.display(), verdict.config.device.id, verdict.transports().join(" and "));
+    for model in &verdict.models {
         let proof = if model["proven"] == true {
             format!("{} golden vectors right on this CPU", model["golden_vectors"])
         } else {
@@ -62,13 +90,13 @@ pub fn run(path: &Path, as_json: bool) -> anyhow::Result<()> {
         };
         println!("  model {} version {}: {proof}", text(&model["name"]), text(&model["version"]));
     }
-    for warning in warnings {
+    for warning in verdict.warnings() {
         println!("  warning: {warning}");
     }
-    for missing in &missing {
+    for missing in &verdict.missing {
         println!("  missing now: {missing}");
     }
-    print_board(&config.device.board);
+    print_board(&verdict.config.device.board);
     Ok(())
 }
 

@@ -32,8 +32,14 @@ impl Face {
     /// # Errors
     /// Nobody answers, or not what was asked for.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let body = self.send(Method::GET, path)?;
+        let body = self.page(path)?;
         serde_json::from_slice(&body).with_context(|| format!("{} is no Picket", self.url))
+    }
+
+    /// # Errors
+    /// Nobody answers, or with an error.
+    pub fn page(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        self.send(Method::GET, path)
     }
 
     /// # Errors

@@ -3,13 +3,16 @@
 mod bench;
 mod calibrate;
 mod check;
+mod completions;
 mod dead;
 mod demo;
+mod diag;
 mod explain;
 mod export;
 mod http;
 mod infer;
 mod ledger;
+mod manual;
 mod model;
 mod plan;
 mod prove;
@@ -17,7 +20,7 @@ mod replay;
 mod run;
 mod status;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -52,6 +55,11 @@ enum Command {
         #[arg(long, default_value = "/etc/picket/picket.toml")]
         config: PathBuf,
     },
+    /// What a shell needs to complete this program's command line, on standard output.
+    Completions {
+        /// Which shell.
+        shell: completions::Shell,
+    },
     /// Show the whole thing at work, with no set-up: broker, local Picket, upstream Picket, handwritten digits.
     Demo {
         /// How long jobs are sent.
@@ -85,12 +93,17 @@ enum Command {
     Plan(plan::Plan),
     /// Jobs that were accepted and got an error instead of an answer.
     Dead(dead::Dead),
+    /// What a bug report needs, in one archive without secrets and without inputs.
+    Diag(diag::Diag),
     /// Why an answer is what it is, in words.
     Explain(explain::Explain),
     /// Cases that a provider has labelled, as data to train and measure the next local model with.
     Export(export::Export),
     /// What left this device for a provider, and whether the record of it is whole.
     Ledger(ledger::Ledger),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Manual { folder: PathBuf },
     #[command(hide = true)]
     Prove(prove::Prove),
     /// Make every decision of a log again, and see whether it is the same; or with another policy.
@@ -105,7 +118,7 @@ enum Command {
     },
 }
 
-/// Exit code of a bad configuration (`EX_CONFIG`); systemd does not restart for it.
+/// Exit code of what only a person can change, as a bad configuration (`EX_CONFIG`); systemd does not restart for it.
 const BAD_CONFIG: u8 = 78;
 /// Exit code when another Picket holds the store (`EX_TEMPFAIL`); systemd tries again.
 const STORE_LOCKED: u8 = 75;
@@ -116,6 +129,8 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::run(&config, json),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Manual { folder } => manual::run(&folder),
         Command::Demo { seconds } => demo::run(seconds, json),
         Command::Infer { bundle, inputs, trial } => infer::run(&bundle, &inputs, &trial, json),
         Command::Bench { bundle, seconds, trial } => bench::run(&bundle, seconds, &trial, json),
@@ -124,6 +139,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Plan(plan) => plan::run(&plan, json),
         Command::Prove(prove) => return prove::run(&prove),
         Command::Dead(dead) => dead::run(&dead, json),
+        Command::Diag(diag) => diag::run(&diag, json),
         Command::Explain(explain) => explain::run(&explain, json),
         Command::Export(export) => export::run(&export, json),
         Command::Ledger(ledger) => ledger::run(&ledger, json),
@@ -140,12 +156,12 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<ConfigError>() {
-        ExitCode::from(BAD_CONFIG)
-    } else if matches!(error.downcast_ref(), Some(OpenError::Locked(_))) {
-        ExitCode::from(STORE_LOCKED)
-    } else {
-        ExitCode::FAILURE
+    match error.downcast_ref() {
+        _ if error.is::<ConfigError>() => ExitCode::from(BAD_CONFIG),
+        // As a bad configuration: the next start would find the same.
+        Some(OpenError::Newer(..)) => ExitCode::from(BAD_CONFIG),
+        Some(OpenError::Locked(_)) => ExitCode::from(STORE_LOCKED),
+        _ => ExitCode::FAILURE,
     }
 }
 
@@ -153,16 +169,6 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 fn one_line(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     if text.starts_with("error[") { text } else { format!("error[cli/failed]: {text}") }
-}
-
-/// Logs to stderr; `PICKET_LOG` filters, for example `PICKET_LOG=debug`.
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PICKET_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rumqttd=error"));
-    // Colours are for people: a file or the journal gets plain text.
-    let colours = std::io::stderr().is_terminal();
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).try_init();
 }
 
 /// Where a model is tried out before it is loaded.

@@ -12,6 +12,7 @@ use crate::{
     assemble,
     config::Config,
     inference::prover::Prover,
+    log,
     ports::Clock,
     run::{self, Ended},
 };
@@ -19,7 +20,7 @@ use crate::{
 pub fn run(path: &Path) -> anyhow::Result<()> {
     // Before anything is opened: a bad configuration must leave no trace but its message (I9).
     let config = Config::load(path)?;
-    super::start_logging();
+    log::start();
     let prover = Prover::this_program().context("this program does not find itself")?;
     let clock = Clock::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no tokio runtime")?;
@@ -29,6 +30,7 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt()).context("no SIGINT handler")?;
         let parts = assemble::assemble(config, clock, &prover)?;
         let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(log::tell_what_was_left_out());
         tokio::spawn(async move {
             let mut stop = Some(stop);
             loop {
@@ -54,7 +56,11 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         Ended::Parked(jobs) => {
             tracing::warn!(jobs, "stopped with work under way, and with a store that forgets (durable = false)");
         }
-        Ended::Broken(why) => anyhow::bail!("{why}"),
+        Ended::Broken(why) => {
+            log::finish();
+            anyhow::bail!("{why}");
+        }
     }
+    log::finish();
     Ok(())
 }

@@ -10,6 +10,7 @@ pub mod pin;
 mod provider;
 mod records;
 pub mod redact;
+mod secret;
 pub mod section;
 mod source;
 mod store;
@@ -21,7 +22,10 @@ mod paper;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use self::document::Document;
 pub use self::{
@@ -80,6 +84,15 @@ impl Config {
         let source = Arc::new(document::gather(path)?);
         let kinds = Kinds { transports: TRANSPORTS, providers: PROVIDERS };
         Self::check(&source, document::folder_of(path), kinds)
+    }
+
+    /// The files that [`Self::load`] reads, as they are.
+    ///
+    /// # Errors
+    /// `config/unreadable`.
+    pub fn texts(path: &Path) -> Result<Vec<(PathBuf, String)>, ConfigError> {
+        let source = document::gather(path)?;
+        Ok(source.files().map(|(path, text)| (path.to_owned(), text.to_owned())).collect())
     }
 
     fn check(source: &Arc<Source>, folder: &Path, kinds: Kinds<'_>) -> Result<Self, ConfigError> {

@@ -1,8 +1,11 @@
 //! A piece of a TOML file that knows where it stands, so that every complaint can say file, line and column.
 
-use std::{fs, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use picket_core::limits;
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::{Spanned, de::DeValue};
 
@@ -51,6 +54,11 @@ impl Source {
     /// The files' texts as they are to be parsed.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|file| file.padded.as_str())
+    }
+
+    /// The files and what is in them.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.files.iter().map(|file| (file.path.as_path(), &file.padded[file.start..]))
     }
 
     /// `picket.toml:12:3: `; lines and columns count from 1, columns in characters. Without a span only the first file.
@@ -106,36 +114,6 @@ impl Section<'_> {
     /// As [`Section::error`], with a code of its own.
     pub fn fault(&self, code: &'static str, span: Option<Range<usize>>, message: impl Into<String>) -> ConfigError {
         self.source.error(code, Some(span.unwrap_or_else(|| self.value.span())), message)
-    }
-
-    /// The bytes of a key, certificate or password file.
-    ///
-    /// # Errors
-    /// `secret/missing` when the file cannot be read, or is no secret: a folder, a device, far too large.
-    pub fn secret(&self, file: &Spanned<PathBuf>) -> Result<Vec<u8>, ConfigError> {
-        let path = file.get_ref();
-        let fail = |why: &dyn std::fmt::Display| {
-            self.fault("secret/missing", Some(file.span()), format!("{} cannot be read: {why}", path.display()))
-        };
-        let metadata = fs::metadata(path).map_err(|error| fail(&error))?;
-        if !metadata.is_file() || metadata.len() > limits::CONFIG_BYTES {
-            return Err(fail(&format!("it is no file of at most {} KiB", limits::CONFIG_BYTES >> 10)));
-        }
-        fs::read(path).map_err(|error| fail(&error))
-    }
-
-    /// A password or token: one line of text, without its line end. Spaces may belong to a password.
-    ///
-    /// # Errors
-    /// As [`Section::secret`]; and `secret/missing` when there is no text.
-    pub fn secret_line(&self, file: &Spanned<PathBuf>) -> Result<String, ConfigError> {
-        let text = String::from_utf8(self.secret(file)?).unwrap_or_default();
-        let line = text.trim_end_matches(['\n', '\r']);
-        if line.trim().is_empty() || line.contains('\n') {
-            let message = format!("{} does not hold one line of text", file.get_ref().display());
-            return Err(self.fault("secret/missing", Some(file.span()), message));
-        }
-        Ok(line.to_owned())
     }
 
     /// A string of this section, for whoever must look at it before its owner does.

@@ -26,6 +26,8 @@ pub struct SourceConfig {
     /// `None`: as `[escalation]` says.
     pub privacy: Option<Privacy>,
     pub setup: Box<dyn SourceSetup>,
+    /// Where it names its model.
+    pub model_place: String,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +86,7 @@ fn check(
         deadline: deadline.transpose()?.map(Span::from_millis),
         privacy,
         setup,
+        model_place: section.source.place(Some(&raw.model.span())),
     })
 }
 

@@ -116,6 +116,13 @@ impl Pool {
         stuck
     }
 
+    /// Somebody takes the work that waits. Threads that are busy take some again when they are done, and those that never
+    /// are have been replaced by then; so work that waits longer than both has nobody.
+    pub fn is_moving(&self) -> bool {
+        let patience = self.patience + Duration::from_micros(limits::WORKERS_PATIENCE.as_micros());
+        self.queue.state().waits_since.is_none_or(|since| since.elapsed() <= patience)
+    }
+
     /// Hands a job over. The engine never hands over more than fits; if it did, the job fails rather than waits.
     ///
     /// # Errors
@@ -144,12 +151,22 @@ struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Work>,
+    /// While work waits: when the last one was taken, or when it began to.
+    waits_since: Option<Instant>,
     closed: bool,
+}
+
+impl State {
+    fn take(&mut self) -> Option<Work> {
+        let work = self.waiting.pop_front()?;
+        self.waits_since = (!self.waiting.is_empty()).then(Instant::now);
+        Some(work)
+    }
 }
 
 impl Queue {
     fn new(capacity: usize) -> Self {
-        let state = State { waiting: VecDeque::with_capacity(capacity), closed: false };
+        let state = State { waiting: VecDeque::with_capacity(capacity), ..State::default() };
         Self { state: Mutex::new(state), filled: Condvar::new(), capacity }
     }
 
@@ -164,6 +181,9 @@ impl Queue {
         if state.waiting.len() >= self.capacity {
             return Err(work);
         }
+        if state.waiting.is_empty() {
+            state.waits_since = Some(Instant::now());
+        }
         state.waiting.push_back(work);
         drop(state);
         self.filled.notify_one();
@@ -172,14 +192,14 @@ impl Queue {
 
     /// Work that is there already.
     fn try_pop(&self) -> Option<Work> {
-        self.state().waiting.pop_front()
+        self.state().take()
     }
 
     /// Waits for work; `None` when there will be no more.
     fn pop(&self) -> Option<Work> {
         let wait = |state: &mut State| state.waiting.is_empty() && !state.closed;
         let mut state = self.filled.wait_while(self.state(), wait).unwrap_or_else(PoisonError::into_inner);
-        state.waiting.pop_front()
+        state.take()
     }
 
     fn close(&self) {
@@ -224,6 +244,7 @@ impl Worker {
 
     /// The next job overwrites the last one in the record of attempts; a thread that has none empties its place.
     fn next(&self) -> Option<Work> {
+        failpoint::hit("worker");
         if let Some(work) = self.queue.try_pop() {
             return Some(work);
         }

@@ -110,10 +110,9 @@ impl Outputs {
         }
     }
 
-    /// When [`Self::attend`] is due.
-    pub fn next_deadline(&self) -> Option<Moment> {
-        let last = Moment::from_micros(self.attended.load(Ordering::Relaxed));
-        (!self.outputs.is_empty()).then(|| last + limits::OUTPUT_ATTEND)
+    /// Nobody has to be told anything.
+    pub fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
     }
 
     /// An answer of `model`, or of whoever answers in its place. Waits for nobody.
@@ -285,7 +284,7 @@ impl Worker {
     }
 
     fn tell(&self, code: &'static str, message: &str) {
-        tracing::warn!(output = &*self.plan.name, code, message, "output");
+        tracing::warn!(output = &*self.plan.name, code, why = message, "output");
         let event = json!({ "event": "output", "code": code, "output": &*self.plan.name, "message": message });
         // Of a loop that has no time for it, the log has it.
         let _ = self.inbox.try_send(Event::News(event));

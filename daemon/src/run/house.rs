@@ -86,6 +86,8 @@ pub(super) struct House {
     next_check: Option<Moment>,
     board: Watched,
     outputs: Outputs,
+    /// When they hear next that the loop is there; never where there are none.
+    next_attention: Option<Moment>,
 }
 
 /// What still has something to write when the loop is over.
@@ -137,6 +139,7 @@ impl House {
             stopping: false,
             store_failing: false,
             next_check: None,
+            next_attention: (!parts.outputs.is_empty()).then_some(Moment::ZERO),
             board: parts.board,
             outputs: parts.outputs,
         };
@@ -146,8 +149,7 @@ impl House {
     }
 
     pub fn next_deadline(&self) -> Option<std::time::Instant> {
-        let outputs = self.outputs.next_deadline();
-        let moments = [self.engine.next_deadline(), self.desk.next_deadline(), self.next_check, outputs];
+        let moments = [self.engine.next_deadline(), self.desk.next_deadline(), self.next_check, self.next_attention];
         moments.into_iter().flatten().min().map(|moment| self.clock.instant(moment))
     }
 
@@ -283,8 +285,9 @@ impl House {
             Action::Note(_) | Action::Bury { .. } => None,
             _ => return,
         };
-        let model = key.and_then(|key| self.cargo.get(key)).and_then(|cargo| cargo.model);
-        self.telemetry.observe(action, model, &self.provider_names);
+        let cargo = key.and_then(|key| self.cargo.get(key));
+        let (job, model) = (cargo.map(|cargo| &cargo.id), cargo.and_then(|cargo| cargo.model));
+        self.telemetry.observe(action, job, model, &self.provider_names);
     }
 
     fn perform(&mut self, action: Action) {

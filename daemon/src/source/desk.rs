@@ -145,7 +145,7 @@ impl Voice {
 
     /// Something happened that an operator should know: logged, and an event.
     pub async fn tell(&self, code: &'static str, message: &str) {
-        tracing::warn!(source = &*self.name, code, message, "source");
+        tracing::warn!(source = &*self.name, code, why = message, "source");
         let event = json!({ "event": "source", "code": code, "source": &*self.name, "message": message });
         let _ = self.inbox.send(Event::News(event)).await;
     }

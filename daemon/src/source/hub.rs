@@ -46,7 +46,7 @@ pub fn start(
     let (say_done, done) = oneshot::channel();
     let mut ended = HashMap::new();
     let mut tasks: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
-    for SourceConfig { name, model, deadline, privacy, setup } in sources {
+    for SourceConfig { name, model, deadline, privacy, setup, .. } in sources {
         // All rows that may be at this transport, and all jobs that the store may refuse.
         let (sender, receiver) = mpsc::channel(limits::SOURCE_ENDS);
         ended.insert(name.clone(), sender);

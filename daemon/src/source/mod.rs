@@ -28,6 +28,7 @@ pub use self::{
 use crate::{
     board::Profile,
     config::{ConfigError, Section},
+    ports::Content,
 };
 
 /// The registration table: to add a kind of source, add its file, its `mod` line and its line here.
@@ -59,6 +60,11 @@ pub trait SourceSetup: Send {
 
     /// What of it is not there now, in a sentence: for `picket check`, which opens nothing.
     fn missing(&self) -> Option<String> {
+        None
+    }
+
+    /// A job's content of the kind that it makes, where all of them have one size: does it fit the model?
+    fn sample(&self) -> Option<Content> {
         None
     }
 

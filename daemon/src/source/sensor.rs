@@ -147,6 +147,11 @@ impl SourceSetup for Setup {
         no_bus.or_else(|| self.trigger.as_ref()?.missing())
     }
 
+    fn sample(&self) -> Option<Content> {
+        let values = self.window.channels.len() * usize::from(self.window.window);
+        Some(content(vec![0; values * size_of::<f32>()]))
+    }
+
     fn run(self: Box<Self>, desk: Desk) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(live(*self, desk))
     }

@@ -16,7 +16,9 @@
 mod batch;
 mod dead;
 mod inquiries;
+mod look;
 mod open;
+mod overlay;
 mod recover;
 mod room;
 mod trouble;
@@ -43,6 +45,7 @@ use self::{
     room::Compacted,
 };
 pub use self::{
+    look::{Look, LookError, look},
     open::{MIGRATIONS, Migration, Opener, initialise},
     trouble::{OpenError, Refusal, Trouble},
 };

@@ -89,7 +89,6 @@ impl House {
         }
     }
 
-    /// Of this process and those before it.
     /// Somebody can send jobs; or nobody is meant to, and sources make them.
     fn is_reachable(&self) -> bool {
         let up = |(own, up): (&TransportSlot, &bool)| *up && !own.transport.passes_on();
@@ -97,6 +96,7 @@ impl House {
         links().any(up) || links().all(|(own, up)| *up && own.transport.passes_on())
     }
 
+    /// Of this process and those before it.
     fn losses(&self) -> Losses {
         let tally = self.engine.tally();
         let mut losses = self.losses_before.clone();

@@ -2,7 +2,7 @@
 
 use picket_core::{Input, job::Failure, limits, time::Span};
 
-use super::House;
+use super::{House, ModelSlot};
 
 impl House {
     /// Gives up inference threads that hang. Their jobs fail; with too many of them the process has to start anew.
@@ -29,8 +29,8 @@ impl House {
             abandoned += pool.abandoned();
         }
         for (model, key) in stuck {
-            let name = &self.models[model.0].name;
-            tracing::error!(%name, "model/stuck: an inference does not end; its thread is given up");
+            let (job, name) = (self.cargo.get(&key).map(|cargo| cargo.id.as_str()), &self.models[model.0].name);
+            tracing::error!(job, model = %name, "model/stuck: an inference does not end; its thread is given up");
             self.telemetry.dropped("thread");
             let failure = Failure::new("model/stuck", "the inference did not end");
             let input = Input::Inferred { key, model, result: Err(failure), prepare: Span::ZERO, infer: Span::ZERO };
@@ -41,8 +41,16 @@ impl House {
         }
     }
 
-    /// The run loop is here to say so itself; the store has answered lately; every transport moves.
-    pub(in crate::run) fn is_healthy(&self) -> bool {
-        !self.desk.is_stalled(self.clock.now()) && self.transports.iter().all(|slot| slot.transport.is_moving())
+    /// Who makes no progress. The run loop is here to say so itself; the store has answered lately; every transport moves (a
+    /// broker's link, the tasks of serial lines); every model's threads take the jobs that wait for them.
+    pub(in crate::run) fn standstill(&self) -> Option<String> {
+        if self.desk.is_stalled(self.clock.now()) {
+            return Some("the store".to_owned());
+        }
+        if let Some(slot) = self.transports.iter().find(|slot| !slot.transport.is_moving()) {
+            return Some(format!("transport {}", slot.name));
+        }
+        let hangs = |slot: &&ModelSlot| slot.state.as_ref().is_ok_and(|(_, pool)| !pool.is_moving());
+        self.models.iter().find(hangs).map(|slot| format!("the threads of model {}", slot.name))
     }
 }

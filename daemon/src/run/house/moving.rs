@@ -1,6 +1,6 @@
 //! What an answer moves.
 
-use picket_core::{Answer, Outcome, Source, escalation::rating, output::Seen, said::Said};
+use picket_core::{Answer, Outcome, Source, escalation::rating, limits, output::Seen, said::Said};
 
 use super::{House, cargo::Cargo};
 use crate::output::Outputs;
@@ -28,9 +28,15 @@ impl House {
     }
 
     /// The loop turns: what it has set may stay.
-    pub fn attend_outputs(&self) {
-        if self.is_healthy() {
-            self.outputs.attend(self.clock.now());
+    pub fn attend_outputs(&mut self) {
+        let now = self.clock.now();
+        if self.next_attention.is_none_or(|due| now < due) {
+            return;
+        }
+        // Where somebody hangs, too: asked again later, and not at once.
+        self.next_attention = Some(now + limits::OUTPUT_ATTEND);
+        if self.standstill().is_none() {
+            self.outputs.attend(now);
         }
     }
 

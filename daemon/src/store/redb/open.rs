@@ -12,17 +12,20 @@ use picket_core::limits;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    DEAD, FILE, INQUIRIES, Index, JOBS, LEARNED, MESSAGES, META, OUTBOX, RedbStore, SCHEMA, SEEN, Setup, guarded,
+    DEAD, FILE, INQUIRIES, Index, JOBS, LEARNED, MESSAGES, META, OUTBOX, RedbStore, SCHEMA, SEEN, Setup, guarded, look,
     trouble::{OpenError, Refusal, Trouble},
 };
-use crate::store::{
-    attempts::AttemptFile,
-    blobs::Blobs,
-    records::{decode, encode},
-    reserve::Reserve,
+use crate::{
+    failpoint,
+    store::{
+        attempts::AttemptFile,
+        blobs::Blobs,
+        records::{decode, encode},
+        reserve::Reserve,
+    },
 };
 
-const VERSION: &str = "schema";
+pub(super) const VERSION: &str = "schema";
 
 /// Steps from one schema version to the next: `MIGRATIONS[0]` leads from 1 to 2. All that are needed happen in one
 /// transaction. A step that changes no row is there for the versions before it, which could not read what now comes.
@@ -52,6 +55,10 @@ impl RedbStore {
         let path = folder.join(FILE);
         if !path.exists() {
             create(&folder).map_err(|trouble| OpenError::Unusable(path.clone(), trouble.to_string()))?;
+        }
+        // Before anything that writes: redb keeps books of its own at every opening.
+        if let Some(newer) = look::schema(&path).filter(|schema| *schema > SCHEMA) {
+            return Err(OpenError::Newer(path, newer));
         }
         let file = path.clone();
         let mut store = match Self::open_with(setup, Box::new(move |builder| builder.open(&file)), MIGRATIONS) {
@@ -168,7 +175,9 @@ fn migrate(db: &Database, migrations: &[Migration]) -> Result<Result<(), u32>, T
         step(&transaction)?;
     }
     transaction.open_table(META)?.insert(VERSION, encode(&current).as_slice())?;
+    failpoint::hit("store-migrate");
     transaction.commit()?;
+    failpoint::hit("store-migrated");
     tracing::info!(from = found, to = current, "the store's schema was migrated");
     Ok(Ok(()))
 }

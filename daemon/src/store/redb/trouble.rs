@@ -12,7 +12,8 @@ pub enum OpenError {
     #[error("error[store/locked]: another Picket holds {0}; stop it, or give this one a store of its own")]
     Locked(PathBuf),
     #[error(
-        "error[store/newer-version]: {0} was written by a newer Picket (schema {1}, this one knows {SCHEMA}); nothing was changed"
+        "error[store/newer-version]: {0} was written by a newer Picket (schema {1}, this one knows {SCHEMA}); nothing was changed: \
+         install that version again, or give this one a store of its own ([store] path)"
     )]
     Newer(PathBuf, u32),
     #[error("error[store/unusable]: {0}: {1}")]

@@ -148,6 +148,10 @@ fn check_qos(place: &Section<'_>, qos: Option<&Spanned<u8>>) -> Result<(), Confi
 
 /// Host, port, and whether TLS is wanted.
 fn parse_url(url: &str) -> Result<(String, u16, bool), String> {
+    // Before anything that shows it.
+    if url.contains('@') {
+        return Err("credentials do not belong into a URL; use username and password_file".to_owned());
+    }
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(format!("`{url}` is no URL such as mqtt://127.0.0.1:1883"));
     };
@@ -157,9 +161,6 @@ fn parse_url(url: &str) -> Result<(String, u16, bool), String> {
         "ws" | "wss" => return Err("MQTT over websockets is not there yet; use mqtt or mqtts".to_owned()),
         other => return Err(format!("unknown scheme `{other}`; known: mqtt, mqtts")),
     };
-    if rest.contains('@') {
-        return Err("credentials do not belong into a URL; use username and password_file".to_owned());
-    }
     let rest = rest.trim_end_matches('/');
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, port)) if !host.ends_with(':') && (!host.contains(':') || host.ends_with(']')) => {

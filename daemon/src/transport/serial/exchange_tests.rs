@@ -99,7 +99,7 @@ impl Gateway {
     fn step(&mut self, bytes: &[u8], now: Moment, mut out: Vec<Out>) -> Vec<Vec<u8>> {
         let mut bytes = bytes;
         while let Some(result) = self.receiver.receive(&mut bytes) {
-            let heard = Heard { now, wall_us: 1_800_000_000_000_000 + now.as_micros(), port: 0, room: true };
+            let heard = Heard { now, wall_us: 1_800_000_000_000_000 + now.as_micros(), port: 0, room: 1 };
             self.nodes.hear(heard, result, &mut out);
         }
         while let Some((at, seq, revision)) = self.house.to_come.first().copied()

@@ -1,9 +1,12 @@
 //! Where the ports' tasks, the run loop's side and the table of nodes meet.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use firmware_profiles::wire::{Fault, Frame};
-use picket_core::{Input, LinkTerms, job::TransportId};
+use picket_core::{Input, LinkTerms, job::TransportId, limits, time::Moment};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 
@@ -27,6 +30,29 @@ pub(super) struct Hub {
     pub telemetry: Arc<Telemetry>,
     /// Something may be due earlier than it was.
     pub wake: Notify,
+    pub ticks: Ticks,
+}
+
+/// When each port's task was last there: what the watchdog wants to know.
+pub(super) struct Ticks(Vec<AtomicU64>);
+
+impl Ticks {
+    pub fn new(ports: usize, now: Moment) -> Self {
+        Self((0..ports).map(|_| AtomicU64::new(now.as_micros())).collect())
+    }
+
+    pub fn tick(&self, port: usize, now: Moment) {
+        if let Some(last) = self.0.get(port) {
+            last.store(now.as_micros(), Ordering::Relaxed);
+        }
+    }
+
+    /// All of them lately enough.
+    pub fn all_since(&self, now: Moment) -> bool {
+        let lately =
+            |last: &AtomicU64| now.since(Moment::from_micros(last.load(Ordering::Relaxed))) <= limits::SERIAL_PATIENCE;
+        self.0.iter().all(lately)
+    }
 }
 
 impl Hub {
@@ -37,16 +63,16 @@ impl Hub {
 
     /// What came in on a port. Never waits: a job that finds no room stays with its node.
     pub fn hear(&self, port: usize, result: Result<Frame<'_>, Fault>) {
-        let place = self.inbox.try_reserve().ok();
-        let heard = Heard { now: self.clock.now(), wall_us: wall_us(), port, room: place.is_some() };
+        // A late reading may complete two windows; what would be more waits for the next one.
+        let mut places = (0..2).map_while(|_| self.inbox.try_reserve().ok()).collect::<Vec<_>>();
+        let heard = Heard { now: self.clock.now(), wall_us: wall_us(), port, room: places.len() };
         let mut out = Vec::new();
         self.nodes().hear(heard, result, &mut out);
-        let mut place = place;
         for one in out {
             match one {
-                // There is one at most, and its place was there before.
+                // No more than there is room for, and their places were there before.
                 Out::Job(request) => {
-                    if let Some(place) = place.take() {
+                    if let Some(place) = places.pop() {
                         place.send(Event::Job(request));
                     }
                 }
@@ -136,4 +162,22 @@ impl Hub {
 fn wall_us() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_port_that_does_not_tick_is_a_standstill() {
+        let at = |ms| Moment::from_micros(1_000 * ms);
+        let ticks = Ticks::new(2, at(1_000));
+        let patience = limits::SERIAL_PATIENCE.as_micros() / 1_000;
+        assert!(ticks.all_since(at(1_000 + patience)));
+        ticks.tick(0, at(10_000));
+        assert!(!ticks.all_since(at(1_001 + patience)), "the other one is silent");
+        ticks.tick(1, at(10_000));
+        assert!(ticks.all_since(at(10_000 + patience)));
+        assert!(Ticks::new(0, at(0)).all_since(at(1 << 40)));
+    }
 }

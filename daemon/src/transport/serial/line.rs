@@ -9,7 +9,7 @@ use serial2_tokio::SerialPort;
 use tokio::sync::mpsc;
 
 use super::{hub::Hub, settings::Port};
-use crate::ports::Event;
+use crate::{failpoint, ports::Event};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 4_096;
@@ -27,6 +27,7 @@ impl Line {
     pub async fn serve(mut self) {
         let (mut retry, mut was_lost) = (Doubling::new(limits::SERIAL_REOPEN, limits::SERIAL_REOPEN_MAX), false);
         loop {
+            self.hub.ticks.tick(self.index, self.hub.clock.now());
             let why = match open(&self.port) {
                 Ok(port) => {
                     if std::mem::take(&mut was_lost) {
@@ -79,7 +80,15 @@ impl Line {
                 }
             }
         };
+        let ticking = async {
+            loop {
+                self.hub.ticks.tick(self.index, self.hub.clock.now());
+                failpoint::hit("serial-line");
+                tokio::time::sleep(Duration::from_micros(limits::SERIAL_TICK.as_micros())).await;
+            }
+        };
         tokio::select! {
+            () = ticking => String::new(),
             why = reading => why,
             written = writing => written.err().map_or_else(String::new, |error| error.to_string()),
         }

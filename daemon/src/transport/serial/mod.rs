@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use self::{
-    hub::Hub,
+    hub::{Hub, Ticks},
     line::Line,
     nodes::{Nodes, Rules},
     settings::Settings,
@@ -80,6 +80,7 @@ impl TransportSetup for Setup {
             clock: context.clock,
             telemetry: context.telemetry,
             wake: Notify::new(),
+            ticks: Ticks::new(ports.len(), context.clock.now()),
         });
         let mut tasks = vec![tokio::spawn(hub.clone().report(confirmations)), tokio::spawn(hub.clone().keep_time())];
         for (index, (port, frames)) in ports.into_iter().zip(frames).enumerate() {
@@ -110,6 +111,12 @@ impl Transport for SerialTransport {
 
     fn max_payload(&self) -> usize {
         limits::MAX_BODY_BYTES
+    }
+
+    /// A task that panicked is over, and a line without its task is deaf for ever.
+    fn is_moving(&self) -> bool {
+        let over = self.tasks.iter().any(JoinHandle::is_finished);
+        !over && self.hub.ticks.all_since(self.hub.clock.now())
     }
 
     /// What has no receipt a little later stays in the outbox: a node that is away must not hold the process.

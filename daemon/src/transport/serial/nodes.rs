@@ -78,8 +78,8 @@ pub(super) struct Heard {
     /// The gateway's clock, in µs since 1970.
     pub wall_us: u64,
     pub port: usize,
-    /// The run loop takes one more job.
-    pub room: bool,
+    /// So many jobs the run loop takes.
+    pub room: usize,
 }
 
 pub(super) struct Nodes {
@@ -271,7 +271,7 @@ impl Nodes {
         let assigned = self.assigned(address.node, profile).and_then(|assigned| assigned.readings.clone());
         let model = assigned.ok_or(RejectCode::MODEL)?;
         let node = self.nodes.get_mut(&address.node).ok_or(RejectCode::HELLO_FIRST)?;
-        if node.open.len() >= limits::NODE_JOBS || stopping || !heard.room {
+        if node.open.len() >= limits::NODE_JOBS || stopping || heard.room == 0 {
             return Err(RejectCode::BUSY);
         }
         let gaps = node.windows.gaps;
@@ -279,15 +279,18 @@ impl Nodes {
             ReadingError::Channel => RejectCode::CHANNEL,
             ReadingError::Samples => RejectCode::INPUT,
         })?;
-        let full = node.windows.take();
+        let room = heard.room.min(limits::NODE_JOBS - node.open.len());
+        // A block that was late may complete those behind it, too. What finds no room comes out with the next reading.
+        let full: Vec<Window> = std::iter::from_fn(|| node.windows.take()).take(room).collect();
         if node.windows.gaps != gaps {
             out.push(Out::Count("node/gap"));
         }
-        if let Some(Window { seq, values }) = full {
-            self.hand_in(heard, Address { seq, ..address }, model, values, out)?;
-            if seq == address.seq {
-                return Ok(());
-            }
+        let is_its_own = full.iter().any(|window| window.seq == address.seq);
+        for Window { seq, values } in full {
+            self.hand_in(heard, Address { seq, ..address }, model.clone(), values, out)?;
+        }
+        if is_its_own {
+            return Ok(());
         }
         self.send(address.node, Body::Ack { seq: address.seq }, out);
         Ok(())
@@ -311,7 +314,7 @@ impl Nodes {
             return Ok(());
         }
         let full = node.open.len() >= limits::NODE_JOBS && !node.open.contains(&address.seq);
-        if full || self.stopping || !heard.room {
+        if full || self.stopping || heard.room == 0 {
             return Err(RejectCode::BUSY);
         }
         node.open.insert(address.seq);

@@ -25,7 +25,7 @@ const WALL_US: u64 = 1_800_000_000_000_000;
 struct Bench {
     nodes: Nodes,
     now: Moment,
-    room: bool,
+    room: usize,
 }
 
 /// What came of something, in words.
@@ -61,7 +61,7 @@ impl Bench {
         let assigned = vec![Assigned { who, model: Some(MODEL.into()), readings: None }];
         let models = [MODEL.into()].into();
         let nodes = Nodes::new(Rules { transport: TRANSPORT, rate, assigned, models });
-        Self { nodes, now: Moment::ZERO, room: true }
+        Self { nodes, now: Moment::ZERO, room: 1 }
     }
 
     fn seen(out: Vec<Out>) -> Vec<Seen> {
@@ -229,9 +229,9 @@ fn what_is_too_much_stays_with_the_node() {
     assert_eq!(bench.job(frame(7, 99)), [sent(7, "reject 99 node/busy")], "too many without an answer");
     bench.deliver(40, frame(7, 10), 1, 0);
     bench.hear(0, frame(7, 0), Body::Receipt { seq: 10, revision: 1 });
-    bench.room = false;
+    bench.room = 0;
     assert_eq!(bench.job(frame(7, 99)), [sent(7, "reject 99 node/busy")], "the run loop is behind");
-    bench.room = true;
+    bench.room = 1;
     assert!(matches!(bench.job(frame(7, 99))[..], [Seen::Job(..)]));
     let busy = (0..100).filter(|_| bench.job(frame(7, 99)) == [sent(7, "reject 99 node/busy")]).count();
     assert!(busy > 50, "more frames than its rate: {busy}");
@@ -251,7 +251,7 @@ fn strangers_and_bad_frames_are_refused_with_the_reason() {
     assert_eq!(bench.hear(0, frame(7, 3), unknown), [sent(7, "reject 3 node/model")]);
     let short = Body::Job { model: MODEL, input: Samples::counts(&[0; 8]).unwrap() };
     assert_eq!(bench.hear(0, frame(7, 4), short), [sent(7, "reject 4 node/input")]);
-    let heard = Heard { now: bench.now, wall_us: WALL_US, port: 0, room: true };
+    let heard = Heard { now: bench.now, wall_us: WALL_US, port: 0, room: 1 };
     let mut out = Vec::new();
     bench.nodes.hear(heard, Err(Fault::Version { version: 9, address: frame(1, 5) }), &mut out);
     bench.nodes.hear(heard, Err(Fault::Noise), &mut out);
@@ -282,4 +282,30 @@ fn a_node_that_says_hello_as_another_kind_has_that_kind_s_windows() {
     let (profile, fingerprint) = (MOTOR_CURRENT.name, MOTOR_CURRENT.fingerprint());
     bench.hear(0, frame(7, 3), Body::Hello { profile, fingerprint, t_us: 0 });
     assert_eq!(bench.hear(0, frame(7, 4), reading), [sent(7, "reject 4 node/channel")]);
+}
+
+#[test]
+fn a_late_reading_that_completes_two_windows_brings_two_jobs() {
+    for (room, jobs) in [(2, 2), (1, 1)] {
+        let mut bench = Bench::new();
+        let assigned = vec![Assigned { who: Who::Node(frame(7, 0).node), model: None, readings: Some(MODEL.into()) }];
+        bench.nodes = Nodes::new(Rules { transport: TRANSPORT, rate: 1_000, assigned, models: [MODEL.into()].into() });
+        bench.room = room;
+        bench.hello(0, frame(7, 1));
+        let window = [0; 60 * 4];
+        let reading = |channel, t_us| Body::Reading { channel, t_us, samples: Samples::floats(&window).unwrap() };
+        // The first block lacks its last channel; the second one is whole.
+        for channel in 0..7 {
+            assert_eq!(bench.hear(0, frame(7, 10 + u32::from(channel)), reading(channel, 0)).len(), 1);
+        }
+        for channel in 0..8 {
+            assert_eq!(bench.hear(0, frame(7, 20 + u32::from(channel)), reading(channel, 1_000_000)).len(), 1);
+        }
+        let seen = bench.hear(0, frame(7, 30), reading(7, 0));
+        let ids: Vec<bool> = seen.iter().map(|one| matches!(one, Seen::Job(..))).collect();
+        assert_eq!(ids, vec![true; jobs], "acknowledged when they are stored: {seen:?}");
+        // What found no room comes with the next reading, whatever that is.
+        let seen = bench.hear(0, frame(7, 31), reading(0, 2_000_000));
+        assert_eq!(seen.iter().filter(|one| matches!(one, Seen::Job(..))).count(), 2 - jobs, "{seen:?}");
+    }
 }
