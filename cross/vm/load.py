@@ -23,6 +23,9 @@ CONFIDENCE_TOLERANCE = 1e-3
 # Well below the threshold of models/digits/calibration.json, 0.714: such answers are escalated on any processor.
 DOUBTFUL_BELOW = 0.65
 
+# Jobs that have to be acknowledged and unanswered at the moment of a kill or a cut, or it would prove nothing.
+AT_RISK = 5
+
 
 class LoadError(Exception):
     """Something was lost, answered twice or wrong; the message says what."""

@@ -2,7 +2,7 @@
 promise does not hold and returns its figure."""
 
 from . import clock, escalation, full_disk, gpio, install, jobs, kill, memory, netem
-from . import power_cuts, ready, security, serial, soak, upgrade, watchdog
+from . import power_cuts, ready, security, serial, soak, trigger, upgrade, watchdog
 
 CHECKS = {
     "install": install,
@@ -16,6 +16,7 @@ CHECKS = {
     "power-cuts": power_cuts,
     "clock": clock,
     "gpio": gpio,
+    "trigger": trigger,
     "serial": serial,
     "memory": memory,
     "security": security,

@@ -10,7 +10,12 @@ def check(rig):
         '[escalation]\nproviders = ["hq"]\nprivacy = "ok"\naudit_rate = 0.0\n'
         f'[[provider]]\nname = "hq"\nkind = "oip"\nurl = "http://{HOST}:{port}"\nmodel = "digits-large"\ntimeout_ms = 60000\n'
     )
-    doubtful = rig.digits.doubtful[: 6 if rig.quick else 20]
+    # Half of them are digits about which the two models differ.
+    own, bigger = rig.digits.own, rig.digits.large
+    same = [number for number in rig.digits.doubtful if label(own, number) == label(bigger, number)]
+    other = [number for number in rig.digits.doubtful if label(own, number) != label(bigger, number)]
+    half = 3 if rig.quick else 10
+    doubtful = same[:half] + other[:half]
     with rig.work("escalation", more) as (_, load):
         with rig.upstream(port):
             asked = [load.send(number) for number in doubtful]
@@ -40,9 +45,13 @@ def check(rig):
 REASONS = ("LOCAL_UNCERTIFIED_LINK", "LOCAL_UNCERTIFIED_DEADLINE")
 
 
+def label(answers, number):
+    return answers[number]["label"]
+
+
 def large(digits, load, job):
-    return digits.large[load.asked[job][0]]["label"]
+    return label(digits.large, load.asked[job][0])
 
 
 def differs(digits, load, job):
-    return digits.own[load.asked[job][0]]["label"] != large(digits, load, job)
+    return label(digits.own, load.asked[job][0]) != large(digits, load, job)

@@ -1,5 +1,7 @@
 """An answer moves a line of the board's GPIO chip, as the kernel sees it; a line that somebody else holds is said to be busy."""
 
+import contextlib
+
 from rig import want
 
 LINE = 2
@@ -24,6 +26,16 @@ def kernel_says(level):
     return f"grep -qE '\\|picket *\\) out {level}' /sys/kernel/debug/gpio"
 
 
+@contextlib.contextmanager
+def open_chip(rig):
+    """The board's lines are Picket's, by the package's drop-in and rules."""
+    rules = rig.guest.sh(RULES, check=False)
+    want(rules, "the package has no rules for udev")
+    rig.guest.sh(f"cp {rules} /etc/udev/rules.d/ && udevadm control --reload && udevadm trigger --settle --subsystem-match=gpio")
+    with rig.drop_in("gpio.conf"):
+        yield
+
+
 def saw(load, code):
     return lambda: any(kind == "event" and code in str(said) for kind, said in load.events)
 
@@ -38,10 +50,7 @@ def check(rig):
         load.send(seven)
         load.settle()
         load.wait(saw(load, "output/no-line"), "output/no-line without the drop-in", 120)
-    rules = guest.sh(RULES, check=False)
-    want(rules, "the package has no rules for udev")
-    guest.sh(f"cp {rules} /etc/udev/rules.d/ && udevadm control --reload && udevadm trigger --subsystem-match=gpio --settle")
-    with rig.drop_in("gpio.conf"):
+    with open_chip(rig):
         with rig.work("gpio", output) as (_, load):
             guest.until(kernel_says("lo"), "the line is held, low", 60)
             load.send(other)

@@ -2,7 +2,7 @@
 
 import random
 
-from load import Stream
+from load import AT_RISK, Stream
 from rig import want
 
 
@@ -10,10 +10,10 @@ def check(rig):
     guest, dice, kills = rig.guest, random.Random(rig.options.seed), 2 if rig.quick else 8
     at_risk = 0
     with rig.work("kill") as (broker, load):
-        with Stream(load, window=60):
+        with Stream(load, window=200):
             for kill in range(kills):
                 goal = len(load.answers) + dice.randint(10, 60)
-                load.wait(lambda: len(load.answers) >= goal, "answers", 300)
+                load.wait(lambda: len(load.answers) >= goal and len(load.at_risk(broker)) >= AT_RISK, "work in the store", 300)
                 before, restarts = rig.pid(), int(rig.show("NRestarts"))
                 guest.sh(f"kill -9 {before}")
                 at_risk += len(load.at_risk(broker))

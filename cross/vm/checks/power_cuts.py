@@ -11,7 +11,7 @@ acknowledged and unanswered when the power went: the check fails if there were n
 import random
 import re
 
-from load import Stream
+from load import AT_RISK, Stream
 from rig import want
 
 
@@ -22,10 +22,10 @@ def check(rig):
     try:
         with rig.work("power-cuts") as (broker, load):
             for cut in range(cuts):
-                with Stream(load, window=60):
+                with Stream(load, window=200):
                     goal = len(load.answers) + dice.randint(10, 80)
                     load.wait(lambda: len(load.answers) >= goal, f"answers before cut {cut + 1}", 600)
-                    load.wait(lambda: load.at_risk(broker), "a job that only the store has", 120)
+                    load.wait(lambda: len(load.at_risk(broker)) >= AT_RISK, "a job that only the store has", 120)
                     guest.power_cut()
                 at_risk.append(len(load.at_risk(broker)))
                 guest.boot()

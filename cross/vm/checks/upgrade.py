@@ -5,7 +5,7 @@ import re
 import subprocess
 import tempfile
 
-from load import Stream
+from load import AT_RISK, Stream
 from rig import CONFIG, want
 
 STORE = "/var/lib/picket"
@@ -31,16 +31,16 @@ def check(rig):
         other = as_version(rig.package, higher, folder)
         for package, options, becomes in ((other, "", higher), (None, "--allow-downgrades", version)):
             pid = rig.pid()
-            with Stream(load, window=60):
-                load.wait(lambda: load.at_risk(broker), "work in the store", 300)
+            with Stream(load, window=200):
+                load.wait(lambda: len(load.at_risk(broker)) >= AT_RISK, "work in the store", 300)
                 want(rig.install(package, options) == becomes, f"apt did not install {becomes}")
             rig.until_active()
             want(rig.pid() != pid, f"{becomes} is installed, and the daemon of before still runs")
             want(guest.sh(f"sha256sum {CONFIG}") == edited, f"{becomes} has changed the configuration that was edited")
             load.settle()
         # Removed with work in the store, which is there when it comes back.
-        with Stream(load, window=60):
-            load.wait(lambda: load.at_risk(broker), "work in the store", 300)
+        with Stream(load, window=200):
+            load.wait(lambda: len(load.at_risk(broker)) >= AT_RISK, "work in the store", 300)
             guest.sh("DEBIAN_FRONTEND=noninteractive apt-get remove -y -q picket 2>&1", limit_s=900)
         want(not guest.works("systemctl is-active picket") and not guest.works("test -e /usr/bin/picket"), "it is not removed")
         want(guest.works(f"test -n \"$(ls -A {STORE})\" && test -e {CONFIG}"), "removal took the store or the configuration")
