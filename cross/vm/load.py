@@ -45,10 +45,15 @@ class Broker:
         )
         self.log.write_text("")
         self.process = subprocess.Popen(["mosquitto", "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while b" running" not in self.log.read_bytes():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise LoadError(f"mosquitto does not run: {self.log}")
+            time.sleep(0.05)
         self.position, self.rest = 0, ""
         self.sent, self.job_of, self.acknowledged = 0, {}, set()
 
-    def stop(self):
+    def close(self):
         self.process.terminate()
         self.process.wait()
 
@@ -115,7 +120,7 @@ class Load:
         if not ready.wait(120):
             raise LoadError(f"no broker on port {port} within 120 s")
 
-    def stop(self):
+    def close(self):
         self.client.disconnect()
         self.client.loop_stop()
 

@@ -66,6 +66,16 @@ class Rig:
         values = [found.get(name, "") for name in names]
         return values[0] if len(names) == 1 else values
 
+    def page(self, path):
+        """What the daemon says at a path of its HTTP face: as a script for the guest, which has no client for HTTP."""
+        request = f"GET {path} HTTP/1.0\\r\\n\\r\\n"
+        return f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/8470; printf \"{request}\" >&3; cat <&3'"
+
+    def logged(self, text):
+        """A script for the guest: has the running daemon logged this?"""
+        invocation = "_SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID picket)"
+        return f"journalctl --no-pager -o cat {invocation} | grep -q '{text}'"
+
     def pid(self):
         return int(self.show("MainPID"))
 
@@ -104,8 +114,8 @@ class Rig:
             yield broker, load
         finally:
             if load:
-                load.stop()
-            broker.stop()
+                load.close()
+            broker.close()
 
     def until_online(self, load, limit_s=300):
         """Waits for the state that Picket publishes when it listens."""

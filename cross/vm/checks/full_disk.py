@@ -38,7 +38,7 @@ def check(rig):
             load.wait(lambda: not load.at_risk(broker), "answers to all that was acknowledged", 300)
             waiting = load.open()
             want(waiting, "the disk is full, and all jobs were answered")
-            want(guest.works("picket status"), "the daemon does not answer on a full disk")
+            want(guest.works(rig.page("/status")), "the daemon does not answer on a full disk")
             want(rig.show("NRestarts") == restarts, "the daemon was started anew because the disk was full")
             guest.sh("rm /var/lib/picket/filler")
             count = load.settle()

@@ -10,7 +10,7 @@ TROUBLES = (
     ("lossy", "tc qdisc add dev eth1 root netem loss 10% delay 100ms 30ms", "tc qdisc del dev eth1 root", False),
 )
 
-LINK = """picket status --json | grep -o '"transport":"mqtt","up":[a-z]*' | grep -q"""
+LINK = """grep -q '"transport":"mqtt","up":false'"""
 
 
 def check(rig):
@@ -25,7 +25,7 @@ def check(rig):
                 try:
                     if is_cut:
                         # Noticed by itself, by silence: nobody tells a machine that its peer is unreachable.
-                        guest.until(f"{LINK} '\"up\":false'", f"{name}: the link is seen as down", 120)
+                        guest.until(f"{rig.page('/status')} | {LINK}", f"{name}: the link is seen as down", 120)
                         before = len(load.answers)
                     else:
                         before = len(load.answers)

@@ -21,28 +21,27 @@ pixel = "gray8"
 trigger = {{ chip = "gpiochip0", line = {LINE}, edge = "rising" }}
 """
 DRIVER = "/sys/bus/platform/drivers/gpio-keys"
-METRICS = """bash -c 'exec 3<>/dev/tcp/127.0.0.1/8470; printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3; cat <&3'"""
 
 
-def count(guest, what):
-    found = re.search(rf'picket_source_total{{source="cam",what="{what}"}} (\d+)', guest.sh(METRICS))
+def count(rig, what):
+    found = re.search(rf'picket_source_total{{source="cam",what="{what}"}} (\d+)', rig.guest.sh(rig.page("/metrics")))
     return int(found[1]) if found else 0
 
 
 def check(rig):
-    guest, presses = rig.guest, 3 if rig.quick else 10
+    guest, presses, metrics = rig.guest, 3 if rig.quick else 10, rig.page("/metrics")
     guest.sh(f"echo gpio-keys > {DRIVER}/unbind")
     try:
         with open_chip(rig), rig.work("trigger", SOURCE):
             guest.until("grep -qE '\\|picket *\\) in' /sys/kernel/debug/gpio", "the line is watched", 120)
-            guest.until(f"{METRICS} | grep -q 'what=\"frames\"'", "frames", 120)
+            guest.until(f"{metrics} | grep -q 'what=\"frames\"'", "frames", 120)
             for press in range(1, presses + 1):
                 guest.qmp("system_powerdown")
                 # Each is a rising and a falling edge; only the rising ones count.
-                guest.until(f"{METRICS} | grep -q 'what=\"edges\"}} {press}$'", f"edge {press}", 60)
-            guest.until(f"{METRICS} | grep -q 'what=\"jobs\"}} {presses}$'", "a job for each edge", 120)
-            edges, jobs = count(guest, "edges"), count(guest, "jobs")
+                guest.until(f"{metrics} | grep -q 'what=\"edges\"}} {press}$'", f"edge {press}", 60)
+            guest.until(f"{metrics} | grep -q 'what=\"jobs\"}} {presses}$'", "a job for each edge", 120)
+            edges, jobs = count(rig, "edges"), count(rig, "jobs")
     finally:
-        guest.sh(f"echo gpio-keys > {DRIVER}/bind")
+        guest.sh(f"systemctl stop picket; echo gpio-keys > {DRIVER}/bind")
     want(edges == jobs == presses, f"{presses} presses, {edges} edges, {jobs} jobs")
     return f"{presses} presses, {edges} edges, {jobs} jobs"
