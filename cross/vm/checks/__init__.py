@@ -2,11 +2,12 @@
 promise does not hold and returns its figure."""
 
 from . import clock, escalation, full_disk, gpio, install, jobs, kill, memory, netem
-from . import power_cuts, ready, security, serial, soak, trigger, upgrade, watchdog
+from . import power_cuts, readme, ready, security, serial, soak, trigger, upgrade, watchdog
 
 CHECKS = {
     "install": install,
     "ready": ready,
+    "readme": readme,
     "jobs": jobs,
     "escalation": escalation,
     "netem": netem,

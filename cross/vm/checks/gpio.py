@@ -21,9 +21,10 @@ safe = "low"
 RULES = "dpkg -L picket | grep '/70-picket-devices.rules$'"
 
 
-def kernel_says(level):
-    """Not Picket, and not the library that it uses: the kernel's own list of lines."""
-    return f"grep -qE '\\|picket *\\) out {level}' /sys/kernel/debug/gpio"
+def kernel_says(level, line=LINE):
+    """Not Picket, and not the library that it uses: the kernel's own list of lines, numbered from the chip's first one on."""
+    first = "$(sed -nE 's/^gpiochip0: GPIOs ([0-9]+)-.*/\\1/p' /sys/kernel/debug/gpio)"
+    return f'grep -qE "gpio-$(({first} + {line})) .*[|]picket *[)] {level}" /sys/kernel/debug/gpio'
 
 
 @contextlib.contextmanager
@@ -53,16 +54,16 @@ def check(rig):
         guest.until(rig.logged("output/no-line"), "output/no-line without the drop-in", 120)
     with open_chip(rig):
         with rig.work("gpio", output) as (_, load):
-            guest.until(kernel_says("lo"), "the line is held, low", 60)
+            guest.until(kernel_says("out lo"), "the line is held, low", 60)
             load.send(other)
             load.settle()
-            want(guest.works(kernel_says("lo")), "a 3 has moved the line that waits for a 7")
+            want(guest.works(kernel_says("out lo")), "a 3 has moved the line that waits for a 7")
             load.send(seven)
-            guest.until(kernel_says("hi"), "the line goes high", 60)
-            guest.until(kernel_says("lo"), "the line goes low again", 60)
+            guest.until(kernel_says("out hi"), "the line goes high", 60)
+            guest.until(kernel_says("out lo"), "the line goes low again", 60)
             load.settle()
         guest.sh("systemctl stop picket")
-        want(not guest.works(kernel_says("lo")), "the line is still held by a daemon that has ended")
+        want(not guest.works(kernel_says("out lo")), "the line is still held by a daemon that has ended")
         guest.sh(f"systemd-run -q --unit lamp-holder gpioset --mode=signal gpiochip0 {LINE}=0")
         guest.until("grep -q gpioset /sys/kernel/debug/gpio", "somebody else holds the line", 60)
         with rig.work("gpio-busy", output) as (_, load):
@@ -72,6 +73,6 @@ def check(rig):
             guest.sh("systemctl stop lamp-holder")
             load.wait(saw(load, "output/back"), "output/back", 120)
             load.send(seven)
-            guest.until(kernel_says("hi"), "the line goes high after it is back", 60)
+            guest.until(kernel_says("out hi"), "the line goes high after it is back", 60)
             load.settle()
     return f"pulses of {PULSE_MS} ms on line {LINE} of gpiochip0 as the kernel sees it, no-line, busy and back"

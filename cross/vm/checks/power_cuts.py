@@ -17,7 +17,7 @@ from rig import want
 
 def check(rig):
     guest, dice, cuts = rig.guest, random.Random(rig.options.seed), 1 if rig.quick else 20
-    at_risk, repaired = [], 0
+    at_risk, replays = [], 0
     guest.more_options = "picket.fsck"
     try:
         with rig.work("power-cuts") as (broker, load):
@@ -29,7 +29,7 @@ def check(rig):
                     guest.power_cut()
                 at_risk.append(len(load.at_risk(broker)))
                 guest.boot()
-                repaired += file_system(guest)
+                replays += replayed(guest)
                 rig.until_active()
                 load.settle()
     finally:
@@ -37,13 +37,14 @@ def check(rig):
     want(sum(at_risk) > 0, "no job was acknowledged and unanswered at any cut: this proves nothing")
     return (
         f"{cuts} cuts, {len(load.asked)} jobs, {sum(at_risk)} acknowledged and unanswered at a cut, "
-        f"{load.repeated} results came again, {repaired} file systems were put right"
+        f"{load.repeated} results came again, {replays} journals replayed, the file system is clean"
     )
 
 
-def file_system(guest):
-    """What e2fsck said before the root was mounted: 0 clean, 1 put right by itself; the latter's number."""
+def replayed(guest):
+    """What e2fsck said of the whole file system before the root was mounted: 0 clean, 1 its journal was replayed, as it should be
+    after a cut. Anything else that it had to put right is damage."""
     said = guest.sh("dmesg | grep 'picket-vm: e2fsck'")
     code = int(re.search(r"e2fsck ended with (\d+)", said)[1])
-    want(code <= 1, f"the file system is damaged: {said}")
+    want(code <= 1 and "FIXED" not in said, f"the file system is damaged: {said}")
     return code

@@ -4,7 +4,7 @@ import re
 
 from rig import want
 
-from .gpio import open_chip
+from .gpio import kernel_says, open_chip
 
 # Where the board `virt` has its power button.
 LINE = 3
@@ -33,7 +33,7 @@ def check(rig):
     guest.sh(f"echo gpio-keys > {DRIVER}/unbind")
     try:
         with open_chip(rig), rig.work("trigger", SOURCE):
-            guest.until("grep -qE '\\|picket *\\) in' /sys/kernel/debug/gpio", "the line is watched", 120)
+            guest.until(kernel_says("in", LINE), "the line is watched", 120)
             guest.until(f"{metrics} | grep -q 'what=\"frames\"'", "frames", 120)
             for press in range(1, presses + 1):
                 guest.qmp("system_powerdown")
