@@ -119,7 +119,7 @@ impl Pool {
     /// Somebody takes the work that waits. Threads that are busy take some again when they are done, and those that never
     /// are have been replaced by then; so work that waits longer than both has nobody.
     pub fn is_moving(&self) -> bool {
-        let patience = self.patience + Duration::from_micros(limits::WORKERS_PATIENCE.as_micros());
+        let patience = self.patience + Duration::from(limits::WORKERS_PATIENCE);
         self.queue.state().waits_since.is_none_or(|since| since.elapsed() <= patience)
     }
 

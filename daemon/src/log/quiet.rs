@@ -86,7 +86,7 @@ impl Quiet {
     fn tell(&self, now: Moment) {
         // Before anything is logged: that asks the table, too.
         let (unsaid, others) = self.flood().unsaid(now);
-        let last_s = Duration::from_micros(limits::LOG_WINDOW.as_micros()).as_secs();
+        let last_s = Duration::from(limits::LOG_WINDOW).as_secs();
         for Unsaid { what: Complaint { what, is_code, level }, times } in unsaid {
             let code = if is_code { what.as_str() } else { "log/repeated" };
             match level {

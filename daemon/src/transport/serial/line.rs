@@ -84,7 +84,7 @@ impl Line {
             loop {
                 self.hub.ticks.tick(self.index, self.hub.clock.now());
                 failpoint::hit("serial-line");
-                tokio::time::sleep(Duration::from_micros(limits::SERIAL_TICK.as_micros())).await;
+                tokio::time::sleep(limits::SERIAL_TICK.into()).await;
             }
         };
         tokio::select! {
