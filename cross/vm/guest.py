@@ -145,7 +145,8 @@ class Guest:
         try:
             self.sh(loop, limit_s=limit_s * 4)
         except GuestError as error:
-            raise GuestError(f"{what}: not within {limit_s} s ({error})") from None
+            more = "" if " ended with 9:" in str(error) else f" ({error})"
+            raise GuestError(f"{what}: not within {limit_s} s{more}") from None
 
     def qmp(self, command, **arguments):
         """One command to QEMU itself."""

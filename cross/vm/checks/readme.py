@@ -17,7 +17,8 @@ def check(rig):
         guest.put("/root/picket.deb", rig.package.read_bytes())
         guest.sh(f"dpkg-deb --fsys-tarfile /root/picket.deb | tar -xO .{CONFIG} > {CONFIG}")
         said = guest.sh("DEBIAN_FRONTEND=noninteractive bash -eu", stdin=commands, limit_s=900)
-        documents = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        # curl ends its line with the document, and what comes next begins there.
+        documents = [json.JSONDecoder().raw_decode(line)[0] for line in said.splitlines() if line.startswith("{")]
         want(len(documents) == 1, f"{heading}: no answer in {said}")
         # Over MQTT it stands in the answer, over HTTP in the parameters of the Open Inference Protocol.
         answer = documents[0].get("answer") or documents[0].get("parameters") or {}
