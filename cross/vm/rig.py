@@ -33,9 +33,9 @@ class Rig:
 
     def install(self, package=None, options=""):
         """apt installs the package, as on any machine; returns its version."""
-        self.guest.put("/root/picket.deb", (package or self.package).read_bytes())
+        self.guest.put("/opt/picket.deb", (package or self.package).read_bytes())
         # The guest reaches no mirror: what the package depends on is there, or it does not install.
-        self.guest.sh(f"DEBIAN_FRONTEND=noninteractive apt-get install -y -q {options} /root/picket.deb 2>&1", limit_s=900)
+        self.guest.sh(f"DEBIAN_FRONTEND=noninteractive apt-get install -y -q {options} /opt/picket.deb 2>&1", limit_s=900)
         return self.guest.sh("dpkg-query -W -f='${Version}' picket")
 
     @contextlib.contextmanager

@@ -47,4 +47,11 @@ async fn health_metadata_metrics_and_status_answer() {
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&status["device"], &status["ready"]), (&"press-4".into(), &true.into()));
     assert_eq!(status["models"][0]["proven"], true);
+    // Plain http asks no system for certificates.
+    let mut bare = std::process::Command::new(picket_tests::daemon::binary());
+    bare.args(["status", "--json", "--url", &url("")])
+        .env("SSL_CERT_FILE", "/nonexistent")
+        .env("SSL_CERT_DIR", "/nonexistent");
+    let output = bare.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -167,7 +167,12 @@ async fn a_light_barrier_says_which_frames_are_looked_at() {
     assert!(scene.daemon.log().contains("source/no-line"), "{}", scene.daemon.log());
     let barrier = scene.folder.path().join("barrier");
     mkfifoat(CWD, &barrier, Mode::RUSR | Mode::WUSR).unwrap();
-    assert_eq!(scene.event().await.0, "source/back");
+    // That there was none is an event too, where the broker was there before the trigger.
+    let mut told = scene.event().await.0;
+    if told == "source/no-line" {
+        told = scene.event().await.0;
+    }
+    assert_eq!(told, "source/back");
     until("frames come", || async { scene.count("frames").await > 20 }).await;
     assert_eq!(scene.count("jobs").await, 0, "nobody has asked for one");
     let mut pipe = fs::OpenOptions::new().write(true).open(&barrier).unwrap();

@@ -6,16 +6,16 @@ from rig import want
 # A file system of its own, small, in the place of /var/lib/picket.
 MOUNT = """
 systemctl stop picket
-truncate -s 64M /root/store.img
-mkfs.ext4 -q -F -m 0 /root/store.img
-mount -o loop /root/store.img /var/lib/picket
+truncate -s 64M /opt/store.img
+mkfs.ext4 -q -F -m 0 /opt/store.img
+mount -o loop /opt/store.img /var/lib/picket
 chown picket:picket /var/lib/picket
 chmod 700 /var/lib/picket
 """
 UNMOUNT = """
 systemctl stop picket
 umount /var/lib/picket
-rm -f /root/store.img
+rm -f /opt/store.img
 """
 FULL = "journalctl -u picket --no-pager -o cat --since @{since} | grep -q store/full"
 

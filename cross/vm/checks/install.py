@@ -15,7 +15,7 @@ def check(rig):
     want(guest.sh(f"stat -c %U /proc/{rig.pid()}") == "picket", "the daemon does not run as picket")
     conffiles = guest.sh("dpkg-query -W -f='${Conffiles}' picket")
     want(CONFIG in conffiles, f"{CONFIG} is no conffile of the package: {conffiles}")
-    guest.sh(f"cp -n {CONFIG} /root/picket.toml.packaged")
+    guest.sh(f"cp -n {CONFIG} /opt/picket.toml.packaged")
     checked = guest.sh("picket check")
     want(guest.works("picket status"), "picket status does not reach the daemon")
     # As it comes out of the package, it serves jobs of the broker beside it.

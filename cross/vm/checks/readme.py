@@ -11,11 +11,11 @@ HEADINGS = ("On a Raspberry Pi", "On a Jetson")
 def check(rig):
     guest, answers = rig.guest, []
     for heading in HEADINGS:
-        command = [ROOT / "cross/readme", heading, "--package", "/root/picket.deb", "--root"]
+        command = [ROOT / "cross/readme", heading, "--package", "/opt/picket.deb", "--root"]
         commands = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
         # Who reads that has the configuration as the package brings it.
-        guest.put("/root/picket.deb", rig.package.read_bytes())
-        guest.sh(f"dpkg-deb --fsys-tarfile /root/picket.deb | tar -xO .{CONFIG} > {CONFIG}")
+        guest.put("/opt/picket.deb", rig.package.read_bytes())
+        guest.sh(f"dpkg-deb --fsys-tarfile /opt/picket.deb | tar -xO .{CONFIG} > {CONFIG}")
         said = guest.sh("DEBIAN_FRONTEND=noninteractive bash -eu", stdin=commands, limit_s=900)
         # curl ends its line with the document, and what comes next begins there.
         documents = [json.JSONDecoder().raw_decode(line)[0] for line in said.splitlines() if line.startswith("{")]

@@ -16,6 +16,17 @@ pub struct Face {
     runtime: tokio::runtime::Runtime,
 }
 
+/// A client for servers like `url`: with https the system's certificates are loaded, and having none is an error; plain http
+/// needs none.
+///
+/// # Errors
+/// There are no certificates.
+pub fn client(url: &str, patience: Duration) -> reqwest::Result<reqwest::Client> {
+    crate::provider::use_ring();
+    let builder = reqwest::Client::builder().timeout(patience).no_proxy();
+    if url.starts_with("https:") { builder } else { builder.tls_certs_only([]) }.build()
+}
+
 impl Face {
     /// # Errors
     /// The token's file cannot be read.
@@ -23,8 +34,7 @@ impl Face {
         let read =
             |file: &Path| std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()));
         let token = token_file.map(read).transpose()?.map(|token| token.trim().to_owned());
-        crate::provider::use_ring();
-        let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
+        let client = client(url, PATIENCE)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { url: url.trim_end_matches('/').to_owned(), token, client, runtime })
     }

@@ -41,8 +41,7 @@ fn parse(line: &str) -> anyhow::Result<Digit> {
 /// # Errors
 /// A request fails.
 pub async fn accuracy(digits: &[Digit], url: &str, model: &str, keep: bool) -> anyhow::Result<f64> {
-    crate::provider::use_ring();
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
+    let client = crate::cli::http::client(url, Duration::from_secs(10))?;
     let url = format!("{url}/v2/models/{model}/infer");
     let mut answers: HashMap<Bytes, String> = HashMap::new();
     let mut right = 0;

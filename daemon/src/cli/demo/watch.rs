@@ -19,8 +19,7 @@ impl Watch {
     /// # Errors
     /// There is no HTTP client.
     pub fn over(url: &str) -> anyhow::Result<Self> {
-        crate::provider::use_ring();
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build()?;
+        let client = crate::cli::http::client(url, Duration::from_secs(2))?;
         Ok(Self { client, url: format!("{url}/status"), waiting: 0, most_waiting: 0, last: None })
     }
 
