@@ -10,7 +10,7 @@ use picket::{
 use picket_tests::script::{Script, Snapshot, setup, snapshot, takes_a_job};
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::images::{Luck, Recorder, image};
+use crate::images::{Luck, Op, Recorder, image};
 
 const EXTRA: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("extra");
 const OLD: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("dead");
@@ -73,6 +73,46 @@ fn old_store(folder: &Path, seed: u64) -> (Vec<u8>, Snapshot) {
     (bytes(&disk), script.expected)
 }
 
+/// A migration that ends at every operation of the disk.
+struct Cuts<'a> {
+    seed: u64,
+    /// Images for each end, beside the one with nothing and the one with everything of what was not flushed.
+    lucks: u64,
+    start: &'a [u8],
+    ops: &'a [Op],
+    steps: &'a [Migration],
+}
+
+impl Cuts<'_> {
+    /// What `look` finds is the old version or the new one, both happen, and the store that opens on it holds `after`.
+    fn leave_one_version<T: PartialEq + std::fmt::Debug>(
+        &self,
+        folder: &Path,
+        look: impl Fn(&[u8]) -> T,
+        [old, new]: &[T; 2],
+        after: &Snapshot,
+    ) {
+        let Self { seed, lucks, start, ops, steps } = *self;
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (mut olds, mut news) = (0, 0);
+        for point in 0..=ops.len() {
+            let dice = (0..lucks).map(|_| Luck::Some);
+            for luck in [Luck::Nothing, Luck::Everything].into_iter().chain(dice) {
+                let context = format!("seed {seed}, cut after operation {point} of {}, {luck:?}", ops.len());
+                let image = image(start, ops, point, luck, &mut rng);
+                let found = look(&image);
+                assert!(found == *old || found == *new, "{context}: {found:?}");
+                *if found == *old { &mut olds } else { &mut news } += 1;
+                let mut store = open(folder, &Recorder::holding(image), steps).unwrap();
+                assert_eq!(snapshot(&mut store), *after, "{context}");
+                assert!(takes_a_job(&mut store), "{context}");
+            }
+        }
+        assert!(olds > 0 && news > 0, "{olds} old, {news} new");
+        println!("{} operations of the disk; {olds} images of the old version, {news} of the new one", ops.len());
+    }
+}
+
 #[test]
 fn a_power_cut_at_any_point_of_a_migration_leaves_one_version_whole() {
     let (seed, lucks) = (super::number("PICKET_CRASH_SEED", 1), super::number("PICKET_CRASH_IMAGES", 3));
@@ -89,23 +129,8 @@ fn a_power_cut_at_any_point_of_a_migration_leaves_one_version_whole() {
     assert_ne!(old.0, new.0);
     let after = Snapshot { dead: Vec::new(), ..held };
 
-    let mut rng = StdRng::seed_from_u64(seed);
-    let (mut olds, mut news) = (0, 0);
-    for point in 0..=ops.len() {
-        let dice = (0..lucks).map(|_| Luck::Some);
-        for luck in [Luck::Nothing, Luck::Everything].into_iter().chain(dice) {
-            let context = format!("seed {seed}, cut after operation {point} of {}, {luck:?}", ops.len());
-            let image = image(&start, &ops, point, luck, &mut rng);
-            let found = look(&image);
-            assert!(found == old || found == new, "{context}: {found:?}");
-            *if found == old { &mut olds } else { &mut news } += 1;
-            let mut store = open(folder.path(), &Recorder::holding(image), &and_then(STEP)).unwrap();
-            assert_eq!(snapshot(&mut store), after, "{context}");
-            assert!(takes_a_job(&mut store), "{context}");
-        }
-    }
-    assert!(olds > 0 && news > 0, "{olds} old, {news} new");
-    println!("{} operations of the disk; {olds} images of the old version, {news} of the new one", ops.len());
+    let cuts = Cuts { seed, lucks, start: &start, ops: &ops, steps: &and_then(STEP) };
+    cuts.leave_one_version(folder.path(), look, &[old, new], &after);
 }
 
 #[test]
@@ -173,23 +198,8 @@ fn a_power_cut_at_any_point_of_the_way_from_the_first_version_loses_nothing() {
     };
     let (old, new) = (version(&start), version(&bytes(&disk)));
     assert!(old == FIRST && new != FIRST);
-    let mut rng = StdRng::seed_from_u64(seed);
-    let (mut olds, mut news) = (0, 0);
-    for point in 0..=ops.len() {
-        let dice = (0..lucks).map(|_| Luck::Some);
-        for luck in [Luck::Nothing, Luck::Everything].into_iter().chain(dice) {
-            let context = format!("seed {seed}, cut after operation {point} of {}, {luck:?}", ops.len());
-            let image = image(&start, &ops, point, luck, &mut rng);
-            let found = version(&image);
-            assert!(found == old || found == new, "{context}: {found:?}");
-            *if found == old { &mut olds } else { &mut news } += 1;
-            let mut store = open(folder.path(), &Recorder::holding(image), MIGRATIONS).unwrap();
-            assert_eq!(snapshot(&mut store), held, "{context}");
-            assert!(takes_a_job(&mut store), "{context}");
-        }
-    }
-    assert!(olds > 0 && news > 0, "{olds} old, {news} new");
-    println!("{} operations of the disk; {olds} images of the old version, {news} of the new one", ops.len());
+    let cuts = Cuts { seed, lucks, start: &start, ops: &ops, steps: MIGRATIONS };
+    cuts.leave_one_version(folder.path(), version, &[old, new], &held);
 }
 
 /// Schema 2 brought jobs that are images; what was there before is read as it was.
