@@ -30,3 +30,4 @@ pub mod telemetry;
 pub mod tensor;
 pub mod tls;
 pub mod transport;
+mod trim;

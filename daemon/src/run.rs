@@ -32,6 +32,7 @@ use crate::{
     pipeline::Redaction,
     ports::{Announcement, Clock, Event, Provider, Store, Transport},
     telemetry::Telemetry,
+    trim,
 };
 
 /// A configured model: serving, or refused with the reason that every job for it gets.
@@ -111,6 +112,7 @@ pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>)
     house.settle();
     house.announce_state("online");
     Heartbeat::ready();
+    trim::unmap_unused_program();
     let mut heartbeat = Heartbeat::start();
     let mut burst = Vec::with_capacity(limits::INBOX_BURST);
     let mut drain_until: Option<Instant> = None;

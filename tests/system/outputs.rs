@@ -2,9 +2,16 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use picket_tests::{client::Job, daemon::picket, free_port, get, root, until, until_ready};
+use picket_tests::{
+    broker::Mosquitto,
+    client::{Client, Job},
+    daemon::{Daemon, picket},
+    free_port, get,
+    proxy::{Flow, Proxy, Weather},
+    root, until, until_ready,
+};
 
-use crate::support::{DIGITS, digits, start};
+use crate::support::{DIGITS, config, digits, start};
 
 /// The levels of a line, oldest first; its times never go back.
 fn levels(file: &Path) -> Vec<u8> {
@@ -107,4 +114,19 @@ fn an_output_that_can_never_move_is_found_before_anything_starts() {
         assert!(code == Some(78) && said.contains(wanted), "{output}: {code:?} {said}");
     }
     assert_eq!(check("chip = \"file:x\"\nset = true\nlabel = \"7\"\n").0, Some(0));
+}
+
+#[tokio::test]
+async fn what_went_wrong_before_the_first_connection_is_told_with_it() {
+    let broker = Mosquitto::start();
+    let mut client = Client::connect(broker.port, &["picket/v1/press-4/event"]).await;
+    let proxy = Proxy::start(broker.port);
+    proxy.set(Weather { up: Flow::CutAfter(0), ..Weather::default() });
+    let absent = "[[output]]\nname = \"absent\"\nmodel = \"digits\"\nchip = \"gpiochip99\"\nline = 3\nlabel = \"7\"\nset = true\n";
+    let daemon = Daemon::start(&config(proxy.port, absent));
+    until("the line is missed", || async { daemon.log().contains("output/no-line") }).await;
+    until("a connection has failed", || async { proxy.accepted() > 0 }).await;
+    proxy.set(Weather::default());
+    let told = client.next_where(|heard| heard.json()["code"] == "output/no-line").await.json();
+    assert!(told["message"].as_str().unwrap().contains("gpiochip99"), "{told}");
 }

@@ -167,7 +167,7 @@ async fn a_light_barrier_says_which_frames_are_looked_at() {
     assert!(scene.daemon.log().contains("source/no-line"), "{}", scene.daemon.log());
     let barrier = scene.folder.path().join("barrier");
     mkfifoat(CWD, &barrier, Mode::RUSR | Mode::WUSR).unwrap();
-    // That there was none is an event too, where the broker was there before the trigger.
+    // That there was none is an event too, if we were there before it was told.
     let mut told = scene.event().await.0;
     if told == "source/no-line" {
         told = scene.event().await.0;

@@ -17,7 +17,11 @@ use serde_json::{Value, json};
 
 use self::{archive::Archive, redact::Scrubber};
 use super::{check, http::Face, one_line};
-use crate::{board::Board, config::Config, ports::DeadLetter};
+use crate::{
+    board::Board,
+    config::{Config, secret},
+    ports::DeadLetter,
+};
 
 #[derive(Debug, Args)]
 pub struct Diag {
@@ -107,7 +111,7 @@ impl Door {
         let http =
             |key| tables().filter_map(|table| Some(table.get("http")?.get(key)?.as_str()?.to_owned())).next_back();
         let url = asked.url.clone().or_else(|| http("listen").map(|listen| format!("http://{listen}")));
-        let token_file = || redact::file_of(Path::new(&http("token_file")?));
+        let token_file = || secret::file_of(Path::new(&http("token_file")?)).ok();
         Self {
             url: url.unwrap_or_else(|| "http://127.0.0.1:8470".to_owned()),
             token_file: asked.token_file.clone().or_else(token_file),
@@ -128,7 +132,7 @@ fn begin(asked: &Collect) -> Begun {
         (format!("config/{number:02}-{name}"), scrubber.configuration(&text))
     };
     let texts: Vec<_> = texts.into_iter().enumerate().map(shown).collect();
-    let named: Vec<PathBuf> = scrubber.files.iter().filter_map(|file| redact::file_of(file)).collect();
+    let named: Vec<PathBuf> = scrubber.files.iter().filter_map(|file| secret::file_of(file).ok()).collect();
     for file in named.iter().chain(&door.token_file) {
         let small = fs::metadata(file).is_ok_and(|file| file.is_file() && file.len() <= limits::CONFIG_BYTES);
         if let Some(content) = small.then(|| fs::read(file).ok()).flatten() {

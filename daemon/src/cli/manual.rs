@@ -52,7 +52,7 @@ const CODES: &[(&str, &str, &str)] = &[
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
-    ("PICKET_LOG", "What is logged: a level (error, warn, info, debug, trace), or a filter as of tracing-subscriber."),
+    ("PICKET_LOG", "What is logged: a level (error, warn, info, debug, trace), also by target: info,rumqttc=debug."),
     (
         "JOURNAL_STREAM",
         "Set by systemd. Where it is standard error's, the log goes to the journal with fields of its own.",

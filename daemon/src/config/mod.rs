@@ -10,7 +10,7 @@ pub mod pin;
 mod provider;
 mod records;
 pub mod redact;
-mod secret;
+pub mod secret;
 pub mod section;
 mod source;
 mod store;

@@ -42,24 +42,44 @@ impl Section<'_> {
     }
 }
 
+/// Where a secret lies: a path as it is, a credential in the unit's folder.
+///
+/// # Errors
+/// No credential's name, or systemd has given none; the text says how they come.
+pub fn file_of(named: &Path) -> Result<PathBuf, String> {
+    resolve(named, std::env::var_os(FOLDER))
+}
+
 /// `folder`: of the unit's credentials, if it has any.
-fn read(named: &Path, folder: Option<OsString>) -> Result<Vec<u8>, String> {
-    let Some(name) = named.to_str().and_then(|text| text.strip_prefix(CREDENTIAL)) else {
-        return read_file(named).map_err(|why| format!("{} cannot be read: {why}", named.display()));
-    };
+fn resolve(named: &Path, folder: Option<OsString>) -> Result<PathBuf, String> {
+    let Some(name) = credential(named) else { return Ok(named.to_owned()) };
     // As systemd has it: a name, and no way out of the folder.
     if name.is_empty() || name.contains('/') || matches!(name, "." | "..") {
         return Err(format!("`{CREDENTIAL}{name}`: a credential has a name, as in `{CREDENTIAL}mqtt-password`"));
     }
-    let hint = format!(
+    match folder.filter(|folder| !folder.is_empty()) {
+        Some(folder) => Ok(Path::new(&folder).join(name)),
+        None => Err(format!("`{CREDENTIAL}{name}`: systemd has given no credentials (no ${FOLDER}); {}", hint(name))),
+    }
+}
+
+fn read(named: &Path, folder: Option<OsString>) -> Result<Vec<u8>, String> {
+    let path = resolve(named, folder)?;
+    read_file(&path).map_err(|why| match credential(named) {
+        None => format!("{} cannot be read: {why}", named.display()),
+        Some(name) => format!("`{CREDENTIAL}{name}`: {} cannot be read: {why}; {}", path.display(), hint(name)),
+    })
+}
+
+fn credential(named: &Path) -> Option<&str> {
+    named.to_str()?.strip_prefix(CREDENTIAL)
+}
+
+fn hint(name: &str) -> String {
+    format!(
         "`LoadCredential={name}:/path/of/the/file` in the unit brings it; a `picket check` by hand has it under \
          `systemd-run --pipe -p LoadCredential={name}:/path/of/the/file`"
-    );
-    let Some(folder) = folder.filter(|folder| !folder.is_empty()) else {
-        return Err(format!("`{CREDENTIAL}{name}`: systemd has given no credentials (no ${FOLDER}); {hint}"));
-    };
-    let path = Path::new(&folder).join(name);
-    read_file(&path).map_err(|why| format!("`{CREDENTIAL}{name}`: {} cannot be read: {why}; {hint}", path.display()))
+    )
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {

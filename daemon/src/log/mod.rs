@@ -6,7 +6,7 @@ mod quiet;
 
 use std::{io::IsTerminal, sync::OnceLock};
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use self::{journal::Journal, quiet::Quiet};
 
@@ -16,7 +16,7 @@ static QUIET: OnceLock<Quiet> = OnceLock::new();
 /// To the journal where standard error is its stream, else to standard error. `PICKET_LOG` filters, for example
 /// `PICKET_LOG=debug`.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("PICKET_LOG").unwrap_or_else(|_| EnvFilter::new("info,rumqttd=error"));
+    let filter = filter(std::env::var("PICKET_LOG").ok().as_deref());
     let quiet = QUIET.get_or_init(Quiet::default);
     let registry = tracing_subscriber::registry().with(filter).with(quiet);
     let started = match Journal::of_standard_error() {
@@ -30,6 +30,14 @@ pub fn start() {
     };
     // A second start in one process finds the first one's log.
     drop(started);
+}
+
+/// Levels, of all or of a target: `debug`, `info,rumqttc=trace`. What cannot be read is as good as nothing.
+fn filter(wanted: Option<&str>) -> Targets {
+    use tracing::Level;
+    wanted
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| Targets::new().with_default(Level::INFO).with_target("rumqttd", Level::ERROR))
 }
 
 /// Says, as long as the process runs, how often the log has left something out.

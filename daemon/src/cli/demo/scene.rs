@@ -66,6 +66,7 @@ impl Scene {
         }
         let [mqtt_port, local_port, upstream_port] = free_ports()?;
         embedded::start(([127, 0, 0, 1], mqtt_port).into(), picket_core::limits::MAX_PACKET_BYTES)?;
+        wait_for_port(mqtt_port).await.context("the MQTT broker does not start")?;
         let link = Link::to(upstream_port).await?;
         let upstream = start(folder.path(), "upstream", &upstream_config(upstream_port))?;
         wait_for_port(upstream_port).await.context("the upstream Picket does not start")?;

@@ -29,6 +29,7 @@ pub fn version() -> Value {
         "target_env": if cfg!(target_env = "musl") { "musl" } else if cfg!(target_env = "gnu") { "gnu" } else { "other" },
         "pointer_bits": usize::BITS,
         "debug_assertions": cfg!(debug_assertions),
+        "broker": cfg!(feature = "broker"),
         "tract": cfg!(feature = "tract"),
     })
 }

@@ -1,6 +1,6 @@
 //! What of a configuration may leave in an archive, and what is taken out of everything else.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use toml::{Table, Value};
@@ -239,14 +239,6 @@ impl Scrubber {
         if let Some(user) = user_of(value) {
             self.know_user(&user);
         }
-    }
-}
-
-/// A path of a secret's file as it is read; `None`: it is a credential of the unit, which only the daemon sees.
-pub fn file_of(named: &Path) -> Option<PathBuf> {
-    match named.to_str().and_then(|text| text.strip_prefix("credential:")) {
-        None => Some(named.to_owned()),
-        Some(name) => std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(name)),
     }
 }
 

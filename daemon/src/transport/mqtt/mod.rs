@@ -15,6 +15,7 @@ mod settings;
 pub mod topics;
 
 use std::{
+    collections::VecDeque,
     future::Future,
     pin::Pin,
     sync::{
@@ -129,12 +130,18 @@ impl Live {
     }
 }
 
-/// Retained documents, published anew on every connection.
+/// What is told about this daemon.
 #[derive(Default)]
 struct Announced {
+    /// Retained, so published anew on every connection.
     state: Option<Vec<u8>>,
     loss: Option<Vec<u8>>,
+    /// What happened before there was a connection: it is published with the next one. At most [`EVENTS`]; the oldest goes first.
+    events: VecDeque<Vec<u8>>,
 }
+
+/// A start with everything missing has fewer; an hour of a flapping line has more, and the newest tell enough.
+const EVENTS: usize = 64;
 
 impl Shared {
     fn live(&self) -> MutexGuard<'_, Option<Live>> {
@@ -181,6 +188,14 @@ impl Shared {
             if let Some(document) = document {
                 self.publish_document(client, topic, document.clone(), true);
             }
+        }
+        drop(announced);
+        self.publish_events(client);
+    }
+
+    fn publish_events(&self, client: &AsyncClient) {
+        for event in std::mem::take(&mut self.announced().events) {
+            self.publish_document(client, self.topics.event(), event, false);
         }
     }
 }
@@ -236,20 +251,31 @@ impl Transport for MqttTransport {
     }
 
     fn announce(&mut self, what: Announcement) {
-        let topics = &self.shared.topics;
-        let (topic, value, retained) = match &what {
-            Announcement::State(value) => (topics.state(), value, true),
-            Announcement::Loss(value) => (topics.loss(), value, true),
-            Announcement::Event(value) => (topics.event(), value, false),
+        let shared = &self.shared;
+        let (topic, value) = match &what {
+            Announcement::State(value) => (shared.topics.state(), value),
+            Announcement::Loss(value) => (shared.topics.loss(), value),
+            Announcement::Event(value) => {
+                // Kept first: a connection that stands from now on publishes what it finds.
+                let mut announced = shared.announced();
+                if announced.events.len() == EVENTS {
+                    announced.events.pop_front();
+                }
+                announced.events.push_back(value.to_string().into_bytes());
+                drop(announced);
+                if let Some(live) = shared.live().as_ref() {
+                    shared.publish_events(&live.client);
+                }
+                return;
+            }
         };
         let payload = value.to_string().into_bytes();
         match what {
-            Announcement::State(_) => self.shared.announced().state = Some(payload.clone()),
-            Announcement::Loss(_) => self.shared.announced().loss = Some(payload.clone()),
-            Announcement::Event(_) => {}
+            Announcement::Loss(_) => shared.announced().loss = Some(payload.clone()),
+            _ => shared.announced().state = Some(payload.clone()),
         }
-        if let Some(live) = self.shared.live().as_ref() {
-            self.shared.publish_document(&live.client, topic, payload, retained);
+        if let Some(live) = shared.live().as_ref() {
+            shared.publish_document(&live.client, topic, payload, true);
         }
     }
 

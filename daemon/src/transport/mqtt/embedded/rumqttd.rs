@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
+use ::rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 use rustix::net::sockopt::set_tcp_quickack;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
