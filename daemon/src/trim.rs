@@ -58,25 +58,25 @@ mod tests {
     use super::*;
 
     const SMAPS: &str = "\
-aaaaaaaa0000-aaaaaab50000 r--p 00000000 fe:01 48711                      /usr/bin/picket
+0000aaaa0000-0000aab50000 r--p 00000000 fe:01 48711                      /usr/bin/picket
 Rss:                3000 kB
 Anonymous:             0 kB
-aaaaaab50000-aaaaab000000 r-xp 00b40000 fe:01 48711                      /usr/bin/picket
+0000aab50000-0000ab000000 r-xp 00b40000 fe:01 48711                      /usr/bin/picket
 Anonymous:             0 kB
-aaaaab000000-aaaaab0b0000 r--p 00ff0000 fe:01 48711                      /usr/bin/picket
+0000ab000000-0000ab0b0000 r--p 00ff0000 fe:01 48711                      /usr/bin/picket
 Anonymous:           700 kB
-aaaaab0b0000-aaaaab0c0000 rw-p 010a0000 fe:01 48711                      /usr/bin/picket
+0000ab0b0000-0000ab0c0000 rw-p 010a0000 fe:01 48711                      /usr/bin/picket
 Anonymous:             0 kB
-aaaaab0c0000-aaaaab0d0000 rw-p 00000000 00:00 0                          [heap]
+0000ab0c0000-0000ab0d0000 rw-p 00000000 00:00 0                          [heap]
 Anonymous:             0 kB
-ffff00000000-ffff00100000 r-xp 00000000 fe:01 901                        /usr/lib/aarch64-linux-gnu/libc.so.6
+0000ff000000-0000ff100000 r-xp 00000000 fe:01 901                        /usr/lib/aarch64-linux-gnu/libc.so.6
 Anonymous:             0 kB
 ";
 
     #[test]
     fn only_the_program_as_it_is_in_its_file_is_let_go() {
         let found = untouched(SMAPS, Path::new("/usr/bin/picket"));
-        assert_eq!(found, [0xaaaa_aaaa_0000..0xaaaa_aab5_0000, 0xaaaa_aab5_0000..0xaaaa_ab00_0000]);
+        assert_eq!(found, [0xaaaa_0000..0xaab5_0000, 0xaab5_0000..0xab00_0000]);
     }
 
     /// KiB that this process has of its program's file.
