@@ -160,11 +160,15 @@ class Load:
             count = len(self.asked)
             job, number = f"{self.name}-{count}", count % len(self.digits.inputs) if number is None else number
             self.asked[job] = (number, time.monotonic())
-        about = Properties(PacketTypes.PUBLISH)
-        about.ContentType = "application/octet-stream"
-        about.UserProperty = [("id", job), *((key.replace("_", "-"), str(value)) for key, value in properties.items())]
-        self.client.publish(f"picket/v1/{self.device}/job/digits", self.digits.inputs[number], qos=1, properties=about)
+        self.publish(job, "application/octet-stream", self.digits.inputs[number], **properties)
         return job
+
+    def publish(self, job, content_type, payload, **properties):
+        """A job that is not in the ledger, unless the caller has put it there."""
+        about = Properties(PacketTypes.PUBLISH)
+        about.ContentType = content_type
+        about.UserProperty = [("id", job), *((key.replace("_", "-"), str(value)) for key, value in properties.items())]
+        self.client.publish(f"picket/v1/{self.device}/job/digits", payload, qos=1, properties=about)
 
     def open(self):
         """Jobs without an answer."""

@@ -112,7 +112,8 @@ pub async fn run(parts: Parts, clock: Clock, shutdown: impl Future<Output = ()>)
     house.settle();
     house.announce_state("online");
     Heartbeat::ready();
-    trim::unmap_unused_program();
+    // It reads files of the kernel: not on this thread, which has jobs to see to.
+    tokio::task::spawn_blocking(trim::unmap_unused_program);
     let mut heartbeat = Heartbeat::start();
     let mut burst = Vec::with_capacity(limits::INBOX_BURST);
     let mut drain_until: Option<Instant> = None;

@@ -4,25 +4,31 @@
 //! counts as this process's memory from then on. What serves jobs is a fraction of it. So once all is ready the program's
 //! pages are unmapped; the kernel has them in its cache, and maps those that are needed again.
 
-use std::{ffi::c_void, fs, ops::Range, path::Path};
+use std::{ffi::c_void, fs, io, ops::Range, path::Path};
 
 use rustix::mm::{Advice, madvise};
 
 /// Lets go of the pages of this program that are as they are in its file. Where that cannot be found out, nothing happens.
 pub fn unmap_unused_program() {
-    let (Ok(program), Ok(smaps)) = (fs::read_link("/proc/self/exe"), fs::read_to_string("/proc/self/smaps")) else {
-        return;
-    };
-    for range in untouched(&smaps, &program) {
-        let start = std::ptr::with_exposed_provenance_mut::<c_void>(range.start);
-        // SAFETY: the mapping is one of a file, is not writable, and has no page of its own: what is read there next comes
-        // from the file again, and is the same.
-        #[expect(unsafe_code, reason = "the kernel is told about mappings by address")]
-        let advised = unsafe { madvise(start, range.len(), Advice::LinuxDontNeed) };
-        if let Err(error) = advised {
-            tracing::debug!(%error, "the program's pages stay mapped");
-        }
+    let advised =
+        of_this_program().and_then(|ranges| ranges.iter().try_for_each(|range| advise(range, Advice::LinuxDontNeed)));
+    if let Err(error) = advised {
+        tracing::debug!(%error, "the program's pages stay mapped");
     }
+}
+
+fn of_this_program() -> io::Result<Vec<Range<usize>>> {
+    Ok(untouched(&fs::read_to_string("/proc/self/smaps")?, &fs::read_link("/proc/self/exe")?))
+}
+
+/// `range` is one that [`untouched`] has found in this process.
+fn advise(range: &Range<usize>, advice: Advice) -> io::Result<()> {
+    let start = std::ptr::with_exposed_provenance_mut::<c_void>(range.start);
+    // SAFETY: the mapping is one of a file, is not writable, and has no page of its own: whether its pages come or go, what is
+    // read there comes from the file, and is the same.
+    #[expect(unsafe_code, reason = "the kernel is told about mappings by address")]
+    let advised = unsafe { madvise(start, range.len(), advice) };
+    Ok(advised?)
 }
 
 /// The mappings of `program` that nobody can write and nobody has written: not those in which the loader has put addresses,
@@ -96,19 +102,13 @@ Anonymous:             0 kB
 
     #[test]
     fn a_process_goes_on_with_less_of_its_program() {
-        let bytes = fs::read("/proc/self/exe").unwrap().len() as u64;
         // All of it, as after a long start.
-        for range in
-            untouched(&fs::read_to_string("/proc/self/smaps").unwrap(), &fs::read_link("/proc/self/exe").unwrap())
-        {
-            let start = std::ptr::with_exposed_provenance_mut::<c_void>(range.start);
-            // SAFETY: reads pages in; nothing changes.
-            #[expect(unsafe_code, reason = "the kernel is told about mappings by address")]
-            unsafe { madvise(start, range.len(), Advice::LinuxPopulateRead) }.unwrap();
+        for range in of_this_program().unwrap() {
+            advise(&range, Advice::LinuxPopulateRead).unwrap();
         }
         let before = resident();
         unmap_unused_program();
         let after = resident();
-        assert!(after * 2 < before, "{after} of {before} KiB are still there, of a file of {} KiB", bytes >> 10);
+        assert!(after * 2 < before, "{after} of {before} KiB are still there");
     }
 }

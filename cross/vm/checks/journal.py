@@ -2,8 +2,6 @@
 
 import json
 
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from rig import want
 
 BROKEN = 40
@@ -20,10 +18,7 @@ def entries(rig, match):
 def check(rig):
     with rig.work("journal") as (_, load):
         for number in range(BROKEN):
-            about = Properties(PacketTypes.PUBLISH)
-            about.ContentType = "application/json"
-            about.UserProperty = [("id", f"broken-{number}")]
-            load.client.publish(f"picket/v1/{load.device}/job/digits", b"{", qos=1, properties=about)
+            load.publish(f"broken-{number}", "application/json", b"{")
         load.send()
         load.settle()
         first = entries(rig, "PICKET_JOB=broken-0")

@@ -278,6 +278,9 @@ pub const LABEL_TEXT_BYTES: usize = 16 << 10;
 pub const UNACKED_ARRIVALS: u16 = 1_024;
 /// Requests queued in the MQTT client library: a delivery window, an ack for each held arrival, and state messages.
 pub const LINK_REQUESTS: usize = DELIVERY_WINDOW + UNACKED_ARRIVALS as usize + 64;
+/// Events of this daemon that wait for an MQTT connection; the oldest goes first. A start with everything missing has fewer; an hour of
+/// a flapping line has more, and the newest tell enough.
+pub const EARLY_EVENTS: usize = 64;
 /// Serial ports of one daemon.
 pub const SERIAL_PORTS: usize = 16;
 /// Frames that may wait for one port; one more is dropped, and what it said is said again.

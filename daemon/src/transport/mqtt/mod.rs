@@ -30,6 +30,7 @@ use picket_core::{
     time::Span,
 };
 use rumqttc::{AsyncClient, ManualAck, PublishOptions};
+use serde_json::Value;
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinHandle,
@@ -136,12 +137,9 @@ struct Announced {
     /// Retained, so published anew on every connection.
     state: Option<Vec<u8>>,
     loss: Option<Vec<u8>>,
-    /// What happened before there was a connection: it is published with the next one. At most [`EVENTS`]; the oldest goes first.
+    /// What happened before there was a connection: it is published with the next one. The oldest goes first.
     events: VecDeque<Vec<u8>>,
 }
-
-/// A start with everything missing has fewer; an hour of a flapping line has more, and the newest tell enough.
-const EVENTS: usize = 64;
 
 impl Shared {
     fn live(&self) -> MutexGuard<'_, Option<Live>> {
@@ -191,6 +189,28 @@ impl Shared {
         }
         drop(announced);
         self.publish_events(client);
+    }
+
+    /// A retained document: now, and on every later connection.
+    fn retain(&self, topic: String, value: &Value, slot: fn(&mut Announced) -> &mut Option<Vec<u8>>) {
+        let payload = value.to_string().into_bytes();
+        *slot(&mut self.announced()) = Some(payload.clone());
+        if let Some(live) = self.live().as_ref() {
+            self.publish_document(&live.client, topic, payload, true);
+        }
+    }
+
+    /// An event: now, or on the next connection. Kept first: a connection that stands from now on publishes what it finds.
+    fn tell(&self, value: &Value) {
+        let mut announced = self.announced();
+        if announced.events.len() == picket_core::limits::EARLY_EVENTS {
+            announced.events.pop_front();
+        }
+        announced.events.push_back(value.to_string().into_bytes());
+        drop(announced);
+        if let Some(live) = self.live().as_ref() {
+            self.publish_events(&live.client);
+        }
     }
 
     fn publish_events(&self, client: &AsyncClient) {
@@ -252,30 +272,10 @@ impl Transport for MqttTransport {
 
     fn announce(&mut self, what: Announcement) {
         let shared = &self.shared;
-        let (topic, value) = match &what {
-            Announcement::State(value) => (shared.topics.state(), value),
-            Announcement::Loss(value) => (shared.topics.loss(), value),
-            Announcement::Event(value) => {
-                // Kept first: a connection that stands from now on publishes what it finds.
-                let mut announced = shared.announced();
-                if announced.events.len() == EVENTS {
-                    announced.events.pop_front();
-                }
-                announced.events.push_back(value.to_string().into_bytes());
-                drop(announced);
-                if let Some(live) = shared.live().as_ref() {
-                    shared.publish_events(&live.client);
-                }
-                return;
-            }
-        };
-        let payload = value.to_string().into_bytes();
         match what {
-            Announcement::Loss(_) => shared.announced().loss = Some(payload.clone()),
-            _ => shared.announced().state = Some(payload.clone()),
-        }
-        if let Some(live) = shared.live().as_ref() {
-            shared.publish_document(&live.client, topic, payload, true);
+            Announcement::State(value) => shared.retain(shared.topics.state(), &value, |told| &mut told.state),
+            Announcement::Loss(value) => shared.retain(shared.topics.loss(), &value, |told| &mut told.loss),
+            Announcement::Event(value) => shared.tell(&value),
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 
 /// Debian puts it where a user's PATH does not look.
 const PROGRAMS: [&str; 3] = ["mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"];
+
 /// Starts the broker, which ends with the present tokio runtime and listens soon. What it has to say goes to our standard error.
 ///
 /// # Errors
